@@ -1,0 +1,1 @@
+"""Vocabulary, wire formats and upstreams; knows nothing of serving, policy or UI."""

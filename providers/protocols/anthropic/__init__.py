@@ -1,0 +1,1 @@
+"""Anthropic Messages: reading requests, responses and event streams."""

@@ -1,0 +1,1 @@
+"""The engine: settings, routing, relay, ledger and the HTTP surface; never imports a UI."""

@@ -1,0 +1,1 @@
+"""Request classification: route class, kind, offload, confidence and reasons; pure."""

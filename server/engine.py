@@ -1,0 +1,78 @@
+"""The one interface between the engine and its front ends; everything that crosses is JSON-able.
+
+``Gateway`` implements it in process. Snapshot shape::
+
+    {"seq": int,                      # newest event folded into this snapshot
+     "gateway": {"version", "instance", "pid", "url", "host", "port", "started_at", "uptime_s",
+                 "state": "serving"|"draining", "shadow": bool, "demo": bool, "home": str},
+     "counters": {"requests", "success", "errors", "cancelled", "rejected", "in_flight",
+                  "requests_per_min"},
+     "money": {"today_usd", "today_list_usd", "today_unpriced", "today_estimated_usd"},
+     "providers": [{"name", "protocol", "base_url", "configured": bool, "credential": str,
+                    "status": "ok"|"failing"|"offline"|"unused"|"needs_key", "since": float|None,
+                    "last_error": str|None, "requests", "errors", "ttft_p50_s", "ttft_p95_s",
+                    "rate_limits": {name: {field: value}}}],
+     "ledger": {"status": "ok"|"degraded", "detail": str|None, "spilled": int, "lost": int,
+                "recovered_interrupted": int, "path": str},
+     "loop_lag_ms": float,
+     "turns": [summary, ...]}         # newest first, at most 200
+
+Money: ``today_usd`` is billed spend since local midnight (keys), ``today_list_usd`` the list-price
+equivalent of subscription logins; both exclude unpriced turns, which are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from server.events import Event
+
+Snapshot = dict[str, Any]
+"""See the module docstring."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command did, in words a front end can show."""
+
+    ok: bool
+    message: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Subscription(Protocol):
+    """A bounded queue of events for one watcher."""
+
+    dropped: int
+    """KEEP events that could not be queued since the last resync."""
+    resync: bool
+    """Set when events were lost: read a fresh snapshot, then clear it."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    async def get(self) -> Event:
+        """The next event, waiting for it."""
+
+    def drain(self) -> list[Event]:
+        """Every queued event, without waiting."""
+
+    def close(self) -> None:
+        """Stop receiving; iteration ends."""
+
+
+class EngineClient(Protocol):
+    """What a front end may ask of a gateway, wherever it runs."""
+
+    async def snapshot(self) -> Snapshot:
+        """The whole state a front end starts from."""
+
+    def subscribe(self, after_seq: int | None = None) -> Subscription:
+        """Events from now on, or from ``after_seq`` as far as they are still kept."""
+
+    async def turn(self, turn_id: str) -> dict[str, Any] | None:
+        """One turn in full (``Turn.detail``), ``None`` when it is not known."""
+
+    async def command(self, name: str, **arguments: Any) -> CommandResult:
+        """Run a named command; an unknown name is a failed result, not an exception."""

@@ -1,0 +1,40 @@
+"""The events watchers receive: metadata only, JSON-able, numbered without gaps.
+
+An event is ``{"v": 1, "seq": int, "at": float, "type": str, ...}``. Types:
+
+=====================  ==========================================================================
+``turn.opened``        ``turn``: summary (server.record.Turn.summary); the row was accepted
+``turn.updated``       ``turn``: summary; classified, attempt failed, first semantic byte ...
+``turn.progress``      ``turn_id``, ``bytes_down``, ``output_estimate``; LOSSY, newest wins
+``turn.finished``      ``turn``: summary in its terminal state, priced
+``provider.changed``   ``provider``: one entry of ``snapshot["providers"]``
+``ledger.changed``     ``ledger``: ``snapshot["ledger"]``
+``mode.changed``       ``shadow``: bool, ``source``: who changed it
+``gateway.changed``    ``state``: ``serving`` or ``draining``, ``in_flight``: int
+``rejected``           ``reason``, ``http_status``, ``count``: unauthenticated or malformed
+``log``                ``level``, ``logger``, ``message``
+=====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+VERSION = 1
+
+Event = dict[str, Any]
+"""One event; see the module docstring for its shapes."""
+
+TURN_OPENED = "turn.opened"
+TURN_UPDATED = "turn.updated"
+TURN_PROGRESS = "turn.progress"
+TURN_FINISHED = "turn.finished"
+PROVIDER_CHANGED = "provider.changed"
+LEDGER_CHANGED = "ledger.changed"
+MODE_CHANGED = "mode.changed"
+GATEWAY_CHANGED = "gateway.changed"
+REJECTED = "rejected"
+LOG = "log"
+
+LOSSY = frozenset({TURN_PROGRESS})
+"""Types a slow watcher may miss; every other type is kept or answered with a resync."""

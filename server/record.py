@@ -1,0 +1,273 @@
+"""What is known about one turn, from acceptance to its terminal state.
+
+A *turn* is one accepted client request. The relay fills a ``Turn`` while it runs; the ledger
+stores it (``open`` before dispatch, one terminal state afterwards), the bus announces it, and
+every front end shows it through ``summary()`` and ``detail()``, which are JSON-able and hold
+metadata only: never prompt text, never a credential.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from providers.types import Delivery, Payer, Protocol, Usage, UsageSource
+
+
+class Status(StrEnum):
+    """Where a turn stands. ``OPEN`` is the only state that is not terminal."""
+
+    OPEN = "open"
+    COMPLETED = "completed"
+    """The upstream answered with success and its protocol's own terminator."""
+    ERROR = "error"
+    """An upstream error answer (any status >= 400, or an error event) reached the client."""
+    FAILED = "failed"
+    """No upstream answer; the client got an error made by the gateway."""
+    PARTIAL = "partial"
+    """The answer broke off after its first byte had been delivered."""
+    CANCELLED = "cancelled"
+    """The client went away."""
+    REJECTED = "rejected"
+    """Refused before dispatch: bad body, unknown route, draining."""
+    INTERRUPTED = "interrupted"
+    """The gateway died; set at the next start."""
+
+
+class Phase(StrEnum):
+    """The live phase of an open turn, for display."""
+
+    WAITING = "waiting"
+    """Sent upstream, no semantic byte yet (HELD)."""
+    STREAMING = "streaming"
+    """Bytes are flowing to the client (COMMITTED)."""
+    DONE = "done"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request to one upstream."""
+
+    number: int
+    provider: str
+    model: str | None
+    started_s: float
+    """Seconds after the turn was accepted."""
+    status: int | None = None
+    """HTTP status of the upstream, ``None`` when no response arrived."""
+    outcome: str = "open"
+    """``success``, an ``UpstreamError.code``, ``http_<status>``, ``cancelled`` ..."""
+    error: str | None = None
+    ttft_s: float | None = None
+    duration_s: float | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    request_id: str | None = None
+    """The upstream's own request id."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, under their own names."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One entry that the plan considered, whether it was taken or not."""
+
+    provider: str
+    model: str | None
+    state: str
+    """``chosen``, ``baseline``, ``needs_key``, ``gated`` ..."""
+    reason: str = ""
+    cost_usd: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, under their own names."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """One rate-limit window as a response header reported it."""
+
+    provider: str
+    name: str
+    """Header family without limit/remaining/reset, e.g. ``anthropic-ratelimit-tokens``."""
+    fields: Mapping[str, str]
+
+
+def new_turn_id() -> str:
+    """A fresh opaque turn id; also the value of ``x-gateway-request-id``."""
+    return "gw_" + secrets.token_hex(12)
+
+
+@dataclass(slots=True)
+class Turn:
+    """Everything the ledger keeps of a turn; units are in the names, times in seconds."""
+
+    id: str
+    at: float
+    """Wall time of acceptance, seconds since the epoch."""
+    protocol: Protocol
+    path: str
+    # who asked
+    session: str | None = None
+    agent: str | None = None
+    """Sub-agent id, when the client names one."""
+    project: str | None = None
+    branch: str | None = None
+    label: str | None = None
+    client: str = "unknown"
+    """``claude-code``, ``codex``, ``anthropic-sdk`` ..."""
+    client_version: str | None = None
+    payer: Payer | None = None
+    # what was asked
+    model_asked: str | None = None
+    max_tokens: int | None = None
+    stream: bool = False
+    tool_choice: str | None = None
+    body_bytes: int = 0
+    body_hash: str | None = None
+    """Keyed digest of the normalised body."""
+    blocks: bytes | None = None
+    """Packed keyed digest and token estimate per prefix block (server.prefix)."""
+    estimates: dict[str, int] = field(default_factory=dict)
+    """Token estimates ``system tools history turn``."""
+    features: dict[str, Any] = field(default_factory=dict)
+    """What the classifier looked at: flags and counts, never text."""
+    cache_ttl: str | None = None
+    # what was decided
+    kind: str = "unknown"
+    route: str = "fallback_safe"
+    offload: bool = False
+    confidence: float = 0.0
+    confidence_level: str = "low"
+    reasons: list[str] = field(default_factory=list)
+    pinned_by: str | None = None
+    classifier_version: str = ""
+    routing_version: str = ""
+    mode: str = "shadow"
+    """``shadow`` or ``live``."""
+    candidates: list[Candidate] = field(default_factory=list)
+    # what happened
+    provider: str | None = None
+    model_served: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    phase: Phase = Phase.WAITING
+    status: Status = Status.OPEN
+    http_status: int | None = None
+    """Status the client got."""
+    error_type: str | None = None
+    error_message: str | None = None
+    """Neutral one-line text, at most 300 characters, no credential."""
+    delivery: Delivery = Delivery.NONE
+    bytes_down: int = 0
+    stop_reason: str | None = None
+    answer_kind: str | None = None
+    """``text``, ``tool_use``, ``thinking``, ``mixed`` ..."""
+    tool_calls: int = 0
+    ttft_s: float | None = None
+    """Seconds until the first semantic byte."""
+    duration_s: float | None = None
+    usage: Usage = field(default_factory=Usage)
+    usage_source: UsageSource = UsageSource.NONE
+    output_estimate: int = 0
+    """Tokens streamed so far, counted from characters; only for the live display."""
+    rate_limits: list[RateLimit] = field(default_factory=list)
+    # what it cost
+    cost_usd: float | None = None
+    """``None`` means unknown, never free."""
+    cost_parts: dict[str, float] = field(default_factory=dict)
+    """``input output cache_read cache_write_5m cache_write_1h ...`` in USD."""
+    cost_is_estimate: bool = False
+    price_version: str | None = None
+    price_note: str | None = None
+    """Why the price is unknown or uncertain."""
+    # links
+    redo_of: str | None = None
+    demo: bool = False
+
+    @property
+    def is_list_price_equivalent(self) -> bool:
+        """Whether the dollars were not really billed (subscription login)."""
+        return self.payer is Payer.LOGIN
+
+    def summary(self) -> dict[str, Any]:
+        """One row of a list; the unit of every event and of ``/snapshot``."""
+        usage = self.usage
+        return {
+            "id": self.id,
+            "at": self.at,
+            "protocol": self.protocol.value,
+            "path": self.path,
+            "session": self.session,
+            "agent": self.agent,
+            "project": self.project,
+            "branch": self.branch,
+            "label": self.label,
+            "client": self.client,
+            "client_version": self.client_version,
+            "payer": self.payer.value if self.payer else None,
+            "kind": self.kind,
+            "route": self.route,
+            "offload": self.offload,
+            "confidence_level": self.confidence_level,
+            "mode": self.mode,
+            "model_asked": self.model_asked,
+            "model_served": self.model_served,
+            "provider": self.provider,
+            "stream": self.stream,
+            "attempts": len(self.attempts),
+            "phase": self.phase.value,
+            "status": self.status.value,
+            "http_status": self.http_status,
+            "error_type": self.error_type,
+            "error_message": self.error_message,
+            "delivery": self.delivery.value,
+            "stop_reason": self.stop_reason,
+            "tool_calls": self.tool_calls,
+            "bytes_down": self.bytes_down,
+            "ttft_s": self.ttft_s,
+            "duration_s": self.duration_s,
+            "usage_source": self.usage_source.value,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_5m_tokens": usage.cache_write_5m_tokens,
+            "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+            "output_estimate": self.output_estimate,
+            "cost_usd": self.cost_usd,
+            "cost_is_estimate": self.cost_is_estimate,
+            "list_price_equivalent": self.is_list_price_equivalent,
+            "demo": self.demo,
+        }
+
+    def detail(self) -> dict[str, Any]:
+        """Everything recorded about the turn; what ``GET /events/{id}`` answers."""
+        return self.summary() | {
+            "max_tokens": self.max_tokens,
+            "tool_choice": self.tool_choice,
+            "body_bytes": self.body_bytes,
+            "estimates": self.estimates,
+            "features": self.features,
+            "cache_ttl": self.cache_ttl,
+            "confidence": self.confidence,
+            "reasons": self.reasons,
+            "pinned_by": self.pinned_by,
+            "classifier_version": self.classifier_version,
+            "routing_version": self.routing_version,
+            "candidates": [c.as_json() for c in self.candidates],
+            "attempts_detail": [a.as_json() for a in self.attempts],
+            "answer_kind": self.answer_kind,
+            "usage_raw": dict(self.usage.raw),
+            "rate_limits": [
+                {"provider": r.provider, "name": r.name, **r.fields} for r in self.rate_limits
+            ],
+            "cost_parts": self.cost_parts,
+            "price_version": self.price_version,
+            "price_note": self.price_note,
+            "redo_of": self.redo_of,
+        }

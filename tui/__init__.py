@@ -1,0 +1,1 @@
+"""Front door (command line) and front end (Textual) of the engine."""
