@@ -1,18 +1,18 @@
 """What can go wrong with an upstream.
 
-    UpstreamError
-      ConnectFailed            nothing was sent
-        Offline                local DNS failure or no route: not the provider's fault
-        ConnectTimeout
-        TlsFailed              certificate or handshake; never retried elsewhere with the same key
-        ProxyFailed            the HTTP proxy refused or broke the tunnel
-      WriteFailed              the request could not be written in full
-      ResponseFailed           something arrived wrong, or nothing did
-        ConnectionDropped      closed or reset before the response was complete
-        FramingError           bytes that are not HTTP/1.1, or a body over the limit
-      Expired                  one of our own timers ended the attempt
-        DeadlineExpired        all attempts of the request together took too long
-        Stalled                no upstream byte, or nothing but pings, for too long
+UpstreamError
+  ConnectFailed            nothing was sent
+    Offline                local DNS failure or no route: not the provider's fault
+    ConnectTimeout
+    TlsFailed              certificate or handshake; never retried elsewhere with the same key
+    ProxyFailed            the HTTP proxy refused or broke the tunnel
+  WriteFailed              the request could not be written in full
+  ResponseFailed           something arrived wrong, or nothing did
+    ConnectionDropped      closed or reset before the response was complete
+    FramingError           bytes that are not HTTP/1.1, or a body over the limit
+  Expired                  one of our own timers ended the attempt
+    DeadlineExpired        all attempts of the request together took too long
+    Stalled                no upstream byte, or nothing but pings, for too long
 """
 
 from __future__ import annotations

@@ -221,6 +221,7 @@ class Turn:
             "provider": self.provider,
             "stream": self.stream,
             "attempts": len(self.attempts),
+            "fallback_chain": [attempt.provider for attempt in self.attempts],
             "phase": self.phase.value,
             "status": self.status.value,
             "http_status": self.http_status,

@@ -1,1 +1,29 @@
 """Request classification: route class, kind, offload, confidence and reasons; pure."""
+
+from server.classify.client import ClientFacts, client_facts
+from server.classify.entries import AnyRequest
+from server.classify.intent import (
+    CLASSIFIER_VERSION,
+    LONG_CONTEXT_TOKENS,
+    ROUTES,
+    Intent,
+    Score,
+    Scorer,
+    classify,
+)
+from server.classify.kinds import KINDS, NATIVE_KINDS
+
+__all__ = [
+    "CLASSIFIER_VERSION",
+    "KINDS",
+    "LONG_CONTEXT_TOKENS",
+    "NATIVE_KINDS",
+    "ROUTES",
+    "AnyRequest",
+    "ClientFacts",
+    "Intent",
+    "Score",
+    "Scorer",
+    "classify",
+    "client_facts",
+]

@@ -1,0 +1,66 @@
+# Everything a developer does with this project; `make help` lists it.
+# The environment in .venv is made on first use: see tests/support/make_env.py.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+# Tests and tools must not see the modules of another project.
+CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME
+PYTEST := $(CLEAN_ENV) $(BIN)/python -m pytest
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header pyproject.toml
+LOCK_NOTE := \# Exact versions with hashes for every platform; written by `make lock`, do not edit.
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check lint test-clients test-faults bench docs lock clean env-run env-dev
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
+
+demo: env-run ## see it work: simulated upstream and traffic, no key, no network, no client
+	@$(BIN)/sbgw-tui --demo
+
+run: env-run ## start the gateway and its screen (more arguments: make run ARGS="--port 9000")
+	@$(BIN)/sbgw-tui $(ARGS)
+
+check: lint ## formatting, lint, types, layers and architecture tests
+	@$(PYTEST) -q tests/architecture
+
+test: lint ## everything in check, and the whole test suite
+	@$(PYTEST) -q -n 2 --dist worksteal -m "not clients and not faults" $(ARGS)
+
+test-clients: env-dev ## drive the real Claude Code through the gateway (needs it installed)
+	@$(PYTEST) -q -m clients $(ARGS)
+
+test-faults: env-dev ## the heavier fault runs: kill -9 under load and the like
+	@$(PYTEST) -q -m faults $(ARGS)
+
+bench: env-dev ## the benchmarks, each as a table of ratios measured in one run
+	@for bench in tests/benchmarks/bench_*.py; do \
+		echo "== $$bench"; $(CLEAN_ENV) $(BIN)/python "$$bench" || exit 1; done
+
+lint: env-dev
+	@$(CLEAN_ENV) $(BIN)/ruff check .
+	@$(CLEAN_ENV) $(BIN)/ruff format --check .
+	@$(CLEAN_ENV) $(BIN)/mypy
+	@$(CLEAN_ENV) $(BIN)/lint-imports
+
+docs: env-run ## write the key table of the README from the code
+	@$(CLEAN_ENV) $(BIN)/python tests/support/readme_parts.py
+
+lock: ## write the lock files anew (needs uv; newer versions: make lock UPGRADE=--upgrade)
+	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }
+	@$(LOCK) $(UPGRADE) --group build --output-file requirements.lock
+	@$(LOCK) $(UPGRADE) --group dev --extra uvloop --output-file requirements-dev.lock
+	@for lock in requirements.lock requirements-dev.lock; do \
+		{ echo '$(LOCK_NOTE)'; grep -v '^#' $$lock; } > $$lock.new && mv $$lock.new $$lock; done
+
+clean: ## remove .venv, caches and build outputs
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env-run:
+	@$(PYTHON) -I tests/support/make_env.py run
+
+env-dev:
+	@$(PYTHON) -I tests/support/make_env.py dev

@@ -1,0 +1,1 @@
+"""OpenAI Chat Completions: reading requests, responses and event streams."""

@@ -1,0 +1,1 @@
+"""OpenAI Responses: reading requests, responses and event streams."""

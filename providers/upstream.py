@@ -1,0 +1,44 @@
+"""One configured upstream: where it is, how it is authenticated, how it is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from providers.transport import Origin, Transport, UpstreamResponse
+from providers.types import Headers, Protocol
+
+
+def auth_headers(style: str, key: str) -> Headers:
+    """``key`` as header fields; ``style`` is ``x-api-key`` or ``bearer``."""
+    if style == "x-api-key":
+        return [(b"x-api-key", key.encode())]
+    return [(b"authorization", b"Bearer " + key.encode())]
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A provider as the engine talks to it."""
+
+    name: str
+    protocol: Protocol
+    base_url: str
+    origin: Origin
+    base_path: bytes
+    transport: Transport
+    credentials: str
+    """``auto``, ``client`` or ``key``."""
+    api_key_env: str | None
+    own_credential: Headers | None
+    """Our configured key as header fields."""
+
+    async def send(
+        self, method: bytes, path: bytes, query: bytes, headers: Headers, body: bytes
+    ) -> UpstreamResponse:
+        """Send one request; ``path`` is below the base URL, ``query`` without ``?``.
+
+        Raises ``providers.errors.UpstreamError``.
+        """
+        target = self.base_path + path
+        if query:
+            target += b"?" + query
+        return await self.transport.request(self.origin, method, target, headers, body)

@@ -1,0 +1,129 @@
+"""Who may use the gateway, and whose credential goes to the upstream; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+
+from providers.types import Headers, Payer
+from server.headers import values
+
+_BEARER = b"bearer "
+_LOGIN_TOKEN = b"sk-ant-oat"
+_LOGIN_BETA = b"oauth-"
+
+
+class AuthFailed(Exception):
+    """The gateway key is missing or wrong; ``reason`` is counted, the text is for the user."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An authenticated request: what remains of its headers as the client's own credential."""
+
+    client_credential: Headers = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What goes to the upstream, and who pays for it."""
+
+    payer: Payer
+    headers: Headers
+
+
+class KeyRing:
+    """Compares presented keys with the gateway's in constant time, whatever their length."""
+
+    def __init__(self, key: str) -> None:
+        self._digest = hashlib.sha256(key.encode()).digest()
+
+    def matches(self, presented: bytes) -> bool:
+        """Whether ``presented`` is the gateway key."""
+        return hmac.compare_digest(hashlib.sha256(presented).digest(), self._digest)
+
+
+def authenticate(headers: Headers, path_token: bytes | None, ring: KeyRing) -> Access:
+    """Find the gateway key: ``x-sbgw-key``, else the path token, else the client's own fields.
+
+    In the first two cases the other credential fields are the client's own; any of them that
+    equals the gateway key is not a credential and is dropped. Raises ``AuthFailed``.
+    """
+    dedicated = values(headers, b"x-sbgw-key")
+    if dedicated or path_token is not None:
+        presented = dedicated if dedicated else [path_token or b""]
+        if not all([ring.matches(value) for value in presented]):
+            raise AuthFailed("wrong_key", "the gateway key is wrong")
+        return Access([pair for pair in _credentials(headers) if not _is_key(pair, ring)])
+    own = _credentials(headers)
+    if not own:
+        raise AuthFailed("missing_key", MISSING_KEY)
+    if not all([_is_key(pair, ring) for pair in own]):
+        raise AuthFailed("wrong_key", WRONG_KEY)
+    return Access()
+
+
+MISSING_KEY = (
+    "no gateway key: send it as x-api-key or Authorization: Bearer (the default is local-dev-key), "
+    "or start the client with: sbgw-tui claude"
+)
+WRONG_KEY = (
+    "this is not the gateway key: send the gateway key as x-api-key or Authorization: Bearer; "
+    "to use your own login or key through the gateway, start the client with: sbgw-tui claude"
+)
+NO_CREDENTIAL = (
+    "the gateway has no credential for {provider}: put {env}=... into {env_file} or export it "
+    "before starting the gateway, or start the client with its own login through: sbgw-tui claude"
+)
+
+
+def _credentials(headers: Headers) -> Headers:
+    return [
+        (name, value) for name, value in headers if name.lower() in (b"x-api-key", b"authorization")
+    ]
+
+
+def token_of(name: bytes, value: bytes) -> bytes:
+    """The secret in a credential field: the key, or what follows ``Bearer``."""
+    if name.lower() == b"authorization" and value[:7].lower() == _BEARER:
+        return value[7:].strip()
+    return value.strip()
+
+
+def _is_key(pair: tuple[bytes, bytes], ring: KeyRing) -> bool:
+    return ring.matches(token_of(*pair))
+
+
+def client_payer(credential: Headers, headers: Headers) -> Payer:
+    """Whether the client's own credential is a subscription login or an API key.
+
+    Where both fields are sent, ``x-api-key`` is the one the vendor bills.
+    """
+    if any(name.lower() == b"x-api-key" for name, _ in credential):
+        return Payer.CLIENT_KEY
+    if any(token_of(*pair).startswith(_LOGIN_TOKEN) for pair in credential):
+        return Payer.LOGIN
+    betas = b",".join(values(headers, b"anthropic-beta"))
+    return Payer.LOGIN if _LOGIN_BETA in betas else Payer.CLIENT_KEY
+
+
+def choose(
+    access: Access, headers: Headers, *, mode: str, own: Headers | None
+) -> Credential | None:
+    """The credential for a provider of the client's own vendor; ``None`` when there is none.
+
+    ``mode`` is the provider's ``credentials`` setting: ``auto`` prefers the client's own,
+    ``client`` and ``key`` use nothing but the named one. ``own`` is our configured key as
+    header fields.
+    """
+    if mode != "key" and access.client_credential:
+        payer = client_payer(access.client_credential, headers)
+        return Credential(payer, access.client_credential)
+    if mode != "client" and own is not None:
+        return Credential(Payer.GATEWAY_KEY, own)
+    return None

@@ -1,0 +1,385 @@
+"""One request end to end: understand, plan, record, attempt, settle.
+
+This is the one place that decides what an upstream's failure means for the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import unquote
+
+from providers.errors import (
+    ConnectFailed,
+    DeadlineExpired,
+    Expired,
+    Offline,
+    Stalled,
+    TlsFailed,
+    UpstreamError,
+)
+from providers.protocols.anthropic import request as anthropic_request
+from providers.protocols.anthropic.stream import error_event
+from providers.types import Delivery, Headers, Protocol
+from providers.upstream import Upstream
+from server import accounting, understanding
+from server.credentials import NO_CREDENTIAL, Credential, choose
+from server.exchange import Exchange, Inbound, Receive, Sink
+from server.headers import first, to_upstream
+from server.http.body import CLOSE, drain, read_body
+from server.http.errors import HttpError, render, shape_of
+from server.interrupt import BodyStalled, ClientGone, ClientStalled, Draining, Interrupt
+from server.policy import NoCandidate, Plan, Target, plan_baseline
+from server.record import Attempt, Phase, Status, Turn, new_turn_id
+from server.relay import NativeRelay
+from server.services import Services
+from server.tasks import spawn
+from server.timers import Verdict, Watch, total_deadline_s
+
+_log = logging.getLogger("sbgw.dispatch")
+
+LEDGER_WAIT_S = 0.02
+"""How long dispatch waits for the write-ahead row before it goes on without."""
+
+
+class Dispatcher:
+    """Serves client requests on the native Messages routes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def handle(self, inbound: Inbound, receive: Receive, sink: Sink) -> None:
+        """Serve one authenticated request to its terminal state; it always gets an answer."""
+        exchange = self._accept(inbound, sink)
+        services, turn = self._services, exchange.turn
+        accepted_at = services.clock.monotonic()
+        services.active[turn.id] = exchange
+        body = b""
+        try:
+            with exchange.interrupt:
+                body = await self._receive(exchange, receive)
+                async with _watching(receive, exchange):
+                    await self._serve(exchange, body, accepted_at)
+        except (ClientGone, ClientStalled) as reason:
+            self._cancelled(turn, reason)
+        except Draining:
+            await self._fail(exchange, HttpError(503, "api_error", "the gateway is shutting down"))
+        except BodyStalled:
+            slow = "the request body did not arrive in time"
+            await self._fail(exchange, HttpError(408, "invalid_request_error", slow, CLOSE))
+        except HttpError as error:
+            await self._fail(exchange, error, receive)
+        except Exception:
+            _log.exception("turn %s failed", turn.id)
+            failed = "the gateway failed; its log says why"
+            await self._fail(exchange, HttpError(500, "api_error", failed))
+        finally:
+            services.active.pop(turn.id, None)
+            self._close(exchange, body, accepted_at)
+            exchange.done.set()
+
+    def _accept(self, inbound: Inbound, sink: Sink) -> Exchange:
+        clock = self._services.clock
+        now = clock.monotonic()
+        turn = Turn(
+            id=new_turn_id(),
+            at=clock.time(),
+            protocol=Protocol.MESSAGES,
+            path=inbound.path.decode("latin-1"),
+            session=first(inbound.headers, b"x-claude-code-session-id"),
+            agent=first(inbound.headers, b"x-claude-code-agent-id"),
+            project=_label(inbound.headers, b"x-sbgw-project"),
+            branch=_label(inbound.headers, b"x-sbgw-branch"),
+            label=_label(inbound.headers, b"x-sbgw-label"),
+            demo=self._services.is_demo,
+        )
+        hint = _seconds(first(inbound.headers, b"x-stainless-timeout"))
+        deadline = now + total_deadline_s(hint)
+        watch = Watch(self._services.timer_limits, deadline)
+        return Exchange(turn, inbound, sink, watch)
+
+    async def _receive(self, exchange: Exchange, receive: Receive) -> bytes:
+        watch, clock = exchange.watch, self._services.clock
+
+        def arrived() -> None:
+            watch.receiving_since = clock.monotonic()
+
+        arrived()
+        limit = self._services.settings.server.max_body_mb * 1024 * 1024
+        try:
+            body = await read_body(exchange.inbound.headers, receive, limit, arrived)
+        finally:
+            watch.receiving_since = None
+        exchange.turn.body_bytes = len(body)
+        return body
+
+    # ------------------------------------------------------------------ before dispatch
+
+    async def _serve(self, exchange: Exchange, body: bytes, accepted_at: float) -> None:
+        turn = exchange.turn
+        readable = await understanding.understand(exchange, body)
+        exchange.watch.is_stream = turn.stream
+        plan = self._plan(exchange)
+        turn.candidates = list(plan.candidates)
+        turn.mode = plan.mode
+        target = plan.targets[0]
+        turn.provider = target.provider
+        upstream = self._services.upstreams[target.provider]
+        credential = self._credential(exchange.inbound, upstream)
+        if credential is None:
+            raise self._no_credential(upstream.name)
+        turn.payer = credential.payer
+        await self._open(turn)
+        if target.model is not None and target.model != turn.model_asked and readable is body:
+            body = anthropic_request.replace_model(body, target.model)
+        await self._attempt(exchange, upstream, target, credential, body, accepted_at)
+
+    def _plan(self, exchange: Exchange) -> Plan:
+        services, inbound = self._services, exchange.inbound
+        upstreams = services.upstreams
+
+        def speaks(name: str) -> Protocol | None:
+            return upstreams[name].protocol if name in upstreams else None
+
+        def has_credential(name: str) -> bool:
+            return self._credential(inbound, upstreams[name]) is not None
+
+        try:
+            return plan_baseline(
+                services.settings.routing.baseline.messages,
+                Protocol.MESSAGES,
+                speaks=speaks,
+                has_credential=has_credential,
+            )
+        except NoCandidate as error:
+            if str(error) in upstreams:
+                raise self._no_credential(str(error)) from error
+            raise HttpError(503, "api_error", str(error)) from error
+
+    def _credential(self, inbound: Inbound, upstream: Upstream) -> Credential | None:
+        return choose(
+            inbound.access,
+            inbound.headers,
+            mode=upstream.credentials,
+            own=upstream.own_credential,
+        )
+
+    def _no_credential(self, name: str) -> HttpError:
+        upstream = self._services.upstreams[name]
+        env = upstream.api_key_env or "its API key"
+        text = NO_CREDENTIAL.format(provider=name, env=env, env_file=self._services.env_file)
+        return HttpError(401, "authentication_error", text, reason="no_credential")
+
+    async def _open(self, turn: Turn) -> None:
+        """Announce the turn and wait a moment for its write-ahead row."""
+        services = self._services
+        written = services.ledger.open_turn(turn)
+        services.stats.turn_opened(turn)
+        services.bus.publish("turn.opened", turn=turn.summary())
+        turn_is_recorded = asyncio.wrap_future(written)
+        await asyncio.wait({turn_is_recorded}, timeout=LEDGER_WAIT_S)
+
+    # ------------------------------------------------------------------ the attempt
+
+    async def _attempt(
+        self,
+        exchange: Exchange,
+        upstream: Upstream,
+        target: Target,
+        credential: Credential,
+        body: bytes,
+        accepted_at: float,
+    ) -> None:
+        turn, clock = exchange.turn, self._services.clock
+        started = clock.monotonic()
+        attempt = Attempt(
+            number=len(turn.attempts) + 1,
+            provider=upstream.name,
+            model=target.model or turn.model_asked,
+            started_s=started - accepted_at,
+            bytes_up=len(body),
+        )
+        turn.attempts.append(attempt)
+        timer = Interrupt()
+        exchange.expire = lambda verdict: timer.fire(_expired(verdict, upstream.name))
+        try:
+            with timer:
+                await self._exchange_bytes(
+                    exchange, upstream, credential, body, attempt, accepted_at
+                )
+        except UpstreamError as error:
+            attempt.outcome, attempt.error = error.code, str(error)[:300]
+            await self._upstream_failed(exchange, upstream.name, error)
+        except BaseException:
+            attempt.outcome = "cancelled"
+            raise
+        finally:
+            exchange.expire = None
+            attempt.duration_s = clock.monotonic() - started
+
+    async def _exchange_bytes(
+        self,
+        exchange: Exchange,
+        upstream: Upstream,
+        credential: Credential,
+        body: bytes,
+        attempt: Attempt,
+        accepted_at: float,
+    ) -> None:
+        inbound, services = exchange.inbound, self._services
+        headers = to_upstream(inbound.headers, credential.headers)
+        response = await upstream.send(
+            inbound.method.encode(), inbound.path, inbound.query, headers, body
+        )
+        relay = NativeRelay(
+            exchange,
+            attempt,
+            services.clock,
+            accepted_at=accepted_at,
+            extra_headers=lambda: gateway_headers(exchange.turn),
+            on_commit=lambda: self._announce(exchange.turn),
+        )
+        await relay.run(response)
+
+    def _announce(self, turn: Turn) -> None:
+        self._services.stats.turn_updated(turn)
+        self._services.bus.publish("turn.updated", turn=turn.summary())
+
+    async def _upstream_failed(self, exchange: Exchange, name: str, error: UpstreamError) -> None:
+        """Tell the client what no answer, or half an answer, of the upstream means."""
+        turn = exchange.turn
+        turn.error_message = str(error)[:300]
+        if exchange.sink.started:
+            turn.status = Status.PARTIAL
+            turn.error_type = "timeout_error" if isinstance(error, Expired) else "api_error"
+            event = error_event(turn.error_type, str(error), turn.id)
+            await exchange.sink.write(event)
+            await exchange.sink.finish()
+            return
+        await self._fail(exchange, _before_commit(name, error))
+
+    # ------------------------------------------------------------------ endings
+
+    async def _fail(
+        self, exchange: Exchange, error: HttpError, unread: Receive | None = None
+    ) -> None:
+        """Answer with an error of our own, or end a started answer with an error event.
+
+        A body that was refused for its size is still taken from ``unread`` before the connection
+        closes, because closing on unread bytes can reset it before the client saw the answer.
+        """
+        turn, sink = exchange.turn, exchange.sink
+        turn.error_type, turn.error_message = error.error_type, error.message[:300]
+        if sink.finished:
+            return
+        if sink.started:
+            turn.status = Status.PARTIAL
+            await sink.write(error_event(error.error_type, error.message, turn.id))
+            await sink.finish()
+            return
+        turn.status = Status.FAILED if turn.attempts or error.status >= 500 else Status.REJECTED
+        turn.http_status = error.status
+        headers, body = render(error, shape_of(exchange.inbound.path), turn.id)
+        before_end = drain(unread) if unread is not None and error.status == 413 else None
+        await sink.respond(error.status, headers + gateway_headers(turn)[1:], body, before_end)
+        turn.delivery = Delivery.FULL
+
+    def _cancelled(self, turn: Turn, reason: Exception) -> None:
+        if turn.status is Status.OPEN:
+            turn.status = Status.CANCELLED
+        turn.error_type = "client_stalled" if isinstance(reason, ClientStalled) else None
+
+    def _close(self, exchange: Exchange, body: bytes, accepted_at: float) -> None:
+        """The terminal state: price, record, count and announce it, once."""
+        services, turn = self._services, exchange.turn
+        if turn.status is Status.OPEN:
+            turn.status = Status.CANCELLED
+        turn.phase = Phase.DONE
+        turn.duration_s = services.clock.monotonic() - accepted_at
+        turn.bytes_down = exchange.sink.bytes_sent
+        if turn.provider is None:
+            services.ledger.open_turn(turn)
+            services.stats.turn_opened(turn)
+            services.bus.publish("turn.opened", turn=turn.summary())
+        accounting.price(turn, services.prices, services.clock.time())
+        services.ledger.close_turn(turn, _digester(turn, exchange.inbound, body, services))
+        services.stats.turn_finished(turn)
+        services.bus.publish("turn.finished", turn=turn.summary())
+
+
+@asynccontextmanager
+async def _watching(receive: Receive, exchange: Exchange) -> AsyncIterator[None]:
+    """Notice the client's disconnect while the answer is on its way."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        exchange.interrupt.fire(ClientGone())
+
+    watcher = spawn("client watch", watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+
+
+def _digester(
+    turn: Turn, inbound: Inbound, body: bytes, services: Services
+) -> Callable[[], None] | None:
+    if turn.status is Status.REJECTED:
+        return None
+    coding = first(inbound.headers, b"content-encoding")
+    return lambda: understanding.digest(turn, body, coding, services.digest_key)
+
+
+def gateway_headers(turn: Turn) -> Headers:
+    """What we add to every routed answer."""
+    pairs = [
+        (b"x-gateway-request-id", turn.id),
+        (b"x-gateway-provider", turn.provider or ""),
+        (b"x-gateway-model", (turn.attempts[-1].model if turn.attempts else None) or ""),
+        (b"x-gateway-route", turn.route),
+        (b"x-gateway-attempts", str(len(turn.attempts))),
+    ]
+    return [(name, _field_safe(value)) for name, value in pairs]
+
+
+def _field_safe(value: str) -> bytes:
+    return bytes(c if 0x20 <= c < 0x7F else 0x3F for c in value.encode())
+
+
+def _label(headers: Headers, name: bytes) -> str | None:
+    value = first(headers, name)
+    return unquote(value)[:200] if value else None
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return float(value) if value else None
+    except ValueError:
+        return None
+
+
+def _expired(verdict: Verdict, name: str) -> Expired:
+    match verdict:
+        case Verdict.DEADLINE:
+            return DeadlineExpired(f"{name} did not begin to answer in time")
+        case Verdict.NO_PROGRESS:
+            return Stalled(f"{name} kept the connection open but sent nothing of the answer")
+        case _:
+            return Stalled(f"{name} went silent in the middle of its answer")
+
+
+def _before_commit(name: str, error: UpstreamError) -> HttpError:
+    text = str(error)
+    if isinstance(error, Offline):
+        return HttpError(503, "api_error", f"this machine is offline: {text}")
+    if isinstance(error, TlsFailed):
+        return HttpError(502, "api_error", text)
+    if isinstance(error, ConnectFailed):
+        return HttpError(503, "api_error", f"{name} cannot be reached: {text}")
+    if isinstance(error, Expired):
+        return HttpError(504, "timeout_error", text)
+    return HttpError(502, "api_error", text)

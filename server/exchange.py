@@ -1,0 +1,121 @@
+"""One accepted request while it runs: its record, its client, its timers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from providers.types import Headers
+from server.clock import Clock
+from server.credentials import Access
+from server.interrupt import BodyStalled, ClientStalled, Interrupt
+from server.record import Turn
+from server.timers import Verdict, Watch
+
+Send = Callable[[Any], Awaitable[None]]
+Receive = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What the client sent, without its body; ``path`` is raw, without the path token."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    access: Access = field(default_factory=Access)
+
+
+class Sink:
+    """The client's side of an exchange, over ASGI ``send``."""
+
+    def __init__(self, send: Send, clock: Clock) -> None:
+        self._send = send
+        self._clock = clock
+        self.started = False
+        self.finished = False
+        self.bytes_sent = 0
+        self.writing_since: float | None = None
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the status line and the fields; from here on nothing can be taken back."""
+        self.started = True
+        await self._guarded({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        """Send body bytes; returns once the socket's buffer has room again."""
+        self.bytes_sent += len(data)
+        await self._guarded({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self) -> None:
+        """End the body cleanly."""
+        self.finished = True
+        await self._guarded({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def respond(
+        self,
+        status: int,
+        headers: Headers,
+        body: bytes,
+        before_end: Coroutine[Any, Any, None] | None = None,
+    ) -> None:
+        """A whole answer at once; ``headers`` without a length.
+
+        ``before_end`` runs when all bytes are out but the exchange is not yet over.
+        """
+        length = (b"content-length", str(len(body)).encode())
+        await self.start(status, [*headers, length])
+        if body:
+            await self.write(body)
+        if before_end is not None:
+            await before_end
+        await self.finish()
+
+    async def _guarded(self, message: dict[str, Any]) -> None:
+        self.writing_since = self._clock.monotonic()
+        try:
+            await self._send(message)
+        finally:
+            self.writing_since = None
+
+
+class Exchange:
+    """Ties a turn to its client connection and lets the ticker judge it."""
+
+    def __init__(self, turn: Turn, inbound: Inbound, sink: Sink, watch: Watch) -> None:
+        self.turn = turn
+        self.inbound = inbound
+        self.sink = sink
+        self.watch = watch
+        self.interrupt = Interrupt()
+        self.keepalive: Callable[[], None] | None = None
+        """Sends the protocol's keep-alive; set while a stream is committed."""
+        self.stop_reading: Callable[[], None] | None = None
+        """Closes the upstream's side of a complete answer; set while a stream is read."""
+        self.expire: Callable[[Verdict], None] | None = None
+        """Ends the running attempt; set while one runs."""
+        self.done = asyncio.Event()
+        """Set when the turn is terminal and its last byte was handed over."""
+
+    def tick(self, now: float) -> None:
+        """Let the timers act; called by the gateway's ticker about once a second."""
+        self.watch.writing_since = self.sink.writing_since
+        match self.watch.verdict(now):
+            case None:
+                return
+            case Verdict.KEEPALIVE:
+                if self.keepalive is not None:
+                    self.keepalive()
+            case Verdict.LINGERING:
+                if self.stop_reading is not None:
+                    self.stop_reading()
+            case Verdict.CLIENT_STALLED:
+                self.interrupt.fire(ClientStalled())
+            case Verdict.BODY_STALLED:
+                self.interrupt.fire(BodyStalled())
+            case verdict:
+                if self.expire is not None:
+                    self.expire(verdict)

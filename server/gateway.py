@@ -1,0 +1,326 @@
+"""The composition root: builds the engine's parts, starts and stops them, answers front ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from providers.pricing import Prices
+from providers.registry import build_upstreams
+from providers.tls import make_context
+from providers.types import Protocol
+from server import __version__
+from server.bus import Bus
+from server.clock import Clock, SystemClock
+from server.credentials import KeyRing
+from server.dispatch import Dispatcher
+from server.engine import CommandResult, Snapshot, Subscription
+from server.http.admin import create_app
+from server.http.edge import Edge
+from server.http.models import ModelsEndpoint
+from server.instance import proof
+from server.interrupt import Draining
+from server.ledger import Ledger, LedgerReader, LedgerState
+from server.listen import Listener
+from server.services import Services
+from server.settings_file import Loaded
+from server.stats import Stats
+from server.tasks import spawn
+from server.timers import TimerLimits
+
+_log = logging.getLogger("sbgw.gateway")
+
+TICK_S = 0.25
+SNAPSHOT_TURNS = 200
+
+
+class Gateway:
+    """One running engine; implements ``server.engine.EngineClient``.
+
+    ``start`` takes a bound socket; ``drain`` lets running answers finish; ``stop`` ends the rest.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        env: Mapping[str, str],
+        secret: bytes,
+        instance: str,
+        clock: Clock | None = None,
+        is_demo: bool = False,
+    ) -> None:
+        self.loaded = loaded
+        self.clock: Clock = clock or SystemClock()
+        self.instance = instance
+        self._secret = secret
+        self._is_demo = is_demo
+        self._state = "serving"
+        self._started_at = self.clock.time()
+        self._started_mono = self.clock.monotonic()
+        self._lag_ms = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listener: Listener | None = None
+        self._reader: LedgerReader | None = None
+        self.host, self.port = loaded.settings.server.host, loaded.settings.server.port
+        self.bus = Bus(self.clock)
+        self.stats = Stats(self.clock)
+        self.services = self._build_services(env)
+        self._edge = self._build_edge()
+
+    def _build_services(self, env: Mapping[str, str]) -> Services:
+        settings, store = self.loaded.settings, self.loaded.secrets
+        upstreams = build_upstreams(
+            [settings.provider(name) for name in settings.providers],
+            secret=store.reveal,
+            env=env,
+            ssl_context=make_context(settings.network.ca_bundle, env),
+        )
+        ledger = Ledger(
+            self.loaded.paths.ledger_file,
+            clock=self.clock,
+            boot_id=self.instance,
+            durability=settings.ledger.durability,
+            on_change=self._ledger_changed,
+        )
+        return Services(
+            clock=self.clock,
+            settings=settings,
+            upstreams=upstreams,
+            ledger=ledger,
+            bus=self.bus,
+            stats=self.stats,
+            prices=Prices(settings.price_overrides()),
+            keys=KeyRing(self.loaded.gateway_key.get_secret_value()),
+            digest_key=self._secret,
+            instance=self.instance,
+            env_file=str(self.loaded.paths.env_file),
+            timer_limits=TimerLimits(keepalive_s=settings.server.keepalive_s),
+            is_draining=lambda: self._state == "draining",
+            is_demo=self._is_demo,
+        )
+
+    def _build_edge(self) -> Edge:
+        limit = self.services.settings.server.max_body_mb * 1024 * 1024
+        app = create_app(self, limit)
+        return Edge(self.services, Dispatcher(self.services), app, ModelsEndpoint(self.services))
+
+    # ------------------------------------------------------------------ life
+
+    @property
+    def url(self) -> str:
+        """The address clients use."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def reader(self) -> LedgerReader:
+        """Reads the ledger beside its writer; there once the gateway was started."""
+        if self._reader is None:
+            raise RuntimeError("the gateway was not started")
+        return self._reader
+
+    async def start(self, sock: socket.socket) -> None:
+        """Open the ledger and serve on ``sock``."""
+        ledger = self.services.ledger
+        self._loop = asyncio.get_running_loop()
+        report = await asyncio.to_thread(ledger.start)
+        if report.interrupted:
+            _log.warning(
+                "%d turns of a gateway that died are marked interrupted", report.interrupted
+            )
+        self._reader = LedgerReader(self.loaded.paths.ledger_file)
+        await asyncio.to_thread(self.stats.seed, self._reader)
+        self._listener = Listener(self._edge, sock)
+        self.port = self._listener.port
+        self._edge.listen_at(self.host, self.port, self._listener.nonce)
+        await self._listener.start()
+        self._tasks.append(spawn("ticker", self._ticker()))
+        self._tasks.append(spawn("warm prices", asyncio.to_thread(self.services.prices.warm)))
+
+    async def drain(self, grace_s: float) -> int:
+        """Refuse new requests and wait for those in flight; how many did not end in time."""
+        self._state = "draining"
+        self._announce_state()
+        deadline = self.clock.monotonic() + grace_s
+        while self.services.active and self.clock.monotonic() < deadline:
+            waits = [spawn("drain", x.done.wait()) for x in self.services.active.values()]
+            left = max(0.0, deadline - self.clock.monotonic())
+            await asyncio.wait(waits, timeout=min(left, 0.5), return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            self._announce_state()
+        return len(self.services.active)
+
+    async def stop(self) -> None:
+        """End what still runs with the protocol's own error, then close everything."""
+        self._state = "draining"
+        running = list(self.services.active.values())
+        for exchange in running:
+            exchange.interrupt.fire(Draining())
+        if running:
+            ends = [spawn("end", exchange.done.wait()) for exchange in running]
+            await asyncio.wait(ends, timeout=1.5)
+        self.bus.close()
+        if self._listener is not None:
+            await self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await self._close_transports()
+        await asyncio.to_thread(self.services.ledger.close, 5.0)
+        if self._reader is not None:
+            self._reader.close()
+
+    async def _close_transports(self) -> None:
+        for transport in {upstream.transport for upstream in self.services.upstreams.values()}:
+            await transport.aclose()
+
+    async def _ticker(self) -> None:
+        """Drives every exchange's timers and tells watchers how far the answers are."""
+        clock = self.clock
+        told: dict[str, int] = {}
+        while True:
+            due = clock.monotonic() + TICK_S
+            await clock.sleep(TICK_S)
+            now = clock.monotonic()
+            self._lag_ms = max((now - due) * 1000, self._lag_ms * 0.8)
+            for exchange in list(self.services.active.values()):
+                exchange.tick(now)
+                self._tell_progress(exchange.turn, told)
+            if len(told) > 2 * len(self.services.active) + 16:
+                told = {k: v for k, v in told.items() if k in self.services.active}
+
+    def _tell_progress(self, turn: Any, told: dict[str, int]) -> None:
+        if turn.bytes_down and told.get(turn.id) != turn.bytes_down:
+            told[turn.id] = turn.bytes_down
+            self.bus.publish(
+                "turn.progress",
+                turn_id=turn.id,
+                bytes_down=turn.bytes_down,
+                output_estimate=turn.output_estimate,
+            )
+
+    def _announce_state(self) -> None:
+        in_flight = len(self.services.active)
+        self.bus.publish("gateway.changed", state=self._state, in_flight=in_flight)
+
+    def _ledger_changed(self, state: LedgerState) -> None:
+        """Called on the ledger's own thread."""
+        self.bus.publish_threadsafe(self._loop, "ledger.changed", ledger=state.as_json())
+
+    # ------------------------------------------------------------------ EngineClient
+
+    async def snapshot(self) -> Snapshot:
+        """See ``server.engine``."""
+        turns = await self.recent(SNAPSHOT_TURNS)
+        now = self.clock.time()
+        return {
+            "seq": self.bus.seq,
+            "at": now,
+            "gateway": {
+                "version": __version__,
+                "instance": self.instance,
+                "pid": os.getpid(),
+                "url": self.url,
+                "host": self.host,
+                "port": self.port,
+                "started_at": self._started_at,
+                "uptime_s": self.clock.monotonic() - self._started_mono,
+                "state": self._state,
+                "shadow": True,
+                "demo": self._is_demo,
+                "home": str(self.loaded.paths.settings_dir),
+                "key_hint": self.loaded.key_hint,
+            },
+            "counters": self.stats.counters(),
+            "money": self.stats.money(),
+            "providers": [self._provider(name) for name in self.services.upstreams],
+            "ledger": self.services.ledger.state.as_json(),
+            "loop_lag_ms": round(self._lag_ms, 1),
+            "turns": turns,
+        }
+
+    def subscribe(self, after_seq: int | None = None) -> Subscription:
+        """See ``server.engine``."""
+        return self.bus.subscribe(after_seq)
+
+    async def turn(self, turn_id: str) -> dict[str, Any] | None:
+        """See ``server.engine``."""
+        exchange = self.services.active.get(turn_id)
+        if exchange is not None:
+            return exchange.turn.detail()
+        if self._reader is None:
+            return None
+        return await asyncio.to_thread(self._reader.turn, turn_id)
+
+    async def command(self, name: str, **arguments: Any) -> CommandResult:
+        """See ``server.engine``."""
+        return CommandResult(False, f"there is no command {name!r}")
+
+    # ------------------------------------------------------------------ views
+
+    async def recent(self, limit: int) -> list[dict[str, Any]]:
+        """Turn summaries, newest first; running ones as they are now."""
+        running = {t.id: t for t in (x.turn for x in self.services.active.values())}
+        stored = await asyncio.to_thread(self._reader.recent, limit) if self._reader else []
+        rows = [turn.summary() for turn in running.values()]
+        rows.extend(row for row in stored if row["id"] not in running)
+        rows.sort(key=lambda row: row["at"], reverse=True)
+        return rows[:limit]
+
+    def _provider(self, name: str) -> dict[str, Any]:
+        upstream = self.services.upstreams[name]
+        stats = self.stats.provider_stats(name)
+        has_key = upstream.own_credential is not None
+        takes_clients = upstream.protocol is Protocol.MESSAGES and upstream.credentials != "key"
+        configured = has_key or takes_clients
+        status = stats["status"] if configured else "needs_key"
+        return stats | {
+            "name": name,
+            "protocol": upstream.protocol.value,
+            "base_url": upstream.base_url,
+            "configured": configured,
+            "credential": "our key" if has_key else "the client's" if takes_clients else "none",
+            "status": status,
+        }
+
+    def health(self, *, live: bool, nonce: str | None) -> dict[str, Any]:
+        """The body of ``GET /health``."""
+        entries = [self._provider(name) for name in self.services.upstreams]
+        configured = [entry["name"] for entry in entries if entry["configured"]]
+        failing = [entry["name"] for entry in entries if entry["status"] == "failing"]
+        providers: dict[str, Any] = {
+            "configured": bool(configured),
+            "availableProviders": configured,
+            "status": "degraded" if failing else "ok" if configured else "unconfigured",
+        }
+        if live:
+            providers["healthyProviders"] = [n for n in configured if n not in failing]
+            providers["unhealthyProviders"] = failing
+            providers["detail"] = {entry["name"]: entry for entry in entries}
+        ledger = self.services.ledger.state.status
+        body: dict[str, Any] = {
+            "ok": True,
+            "status": "degraded" if failing or ledger != "ok" else "up",
+            "service": "sbgw-tui",
+            "version": __version__,
+            "timestamp": self.clock.time(),
+            "uptime_s": self.clock.monotonic() - self._started_mono,
+            "shadowMode": True,
+            "state": self._state,
+            "ledger": ledger,
+            "providers": providers,
+        }
+        if nonce:
+            body["proof"] = proof(self._secret, nonce, self.port)
+            body["instance"] = self.instance
+        return body
+
+    def decide(self, route: str, kind: str) -> dict[str, Any]:
+        """Where such a request goes now: its baseline."""
+        entry = self.services.settings.routing.baseline.messages[0]
+        return {"provider": entry.provider, "model": entry.model}

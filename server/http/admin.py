@@ -1,0 +1,194 @@
+"""The Quart application behind the edge: health, metrics, events, snapshot, explain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Protocol, cast
+
+import msgspec
+from quart import Quart, Response, request
+from quart.typing import ResponseReturnValue
+
+from server.engine import Snapshot, Subscription
+from server.events import Event
+from server.explain import explain
+from server.http.errors import HttpError, render, shape_of
+from server.record import new_turn_id
+from server.stats import Stats, seed_event
+
+_STREAM_KEEPALIVE_S = 15.0
+_MAX_RECENT = 5000
+
+
+class AdminView(Protocol):
+    """What the endpoints need from the engine; ``server.gateway.Gateway`` has it."""
+
+    stats: Stats
+
+    async def snapshot(self) -> Snapshot:
+        """See ``server.engine``."""
+
+    def subscribe(self, after_seq: int | None = None) -> Subscription:
+        """See ``server.engine``."""
+
+    async def turn(self, turn_id: str) -> dict[str, Any] | None:
+        """See ``server.engine``."""
+
+    def health(self, *, live: bool, nonce: str | None) -> dict[str, Any]:
+        """The body of ``GET /health``."""
+
+    async def recent(self, limit: int) -> list[dict[str, Any]]:
+        """Turn summaries, newest first."""
+
+    def decide(self, route: str, kind: str) -> dict[str, Any]:
+        """The decision part of an explanation."""
+
+
+def create_app(view: AdminView, max_body_bytes: int) -> Quart:
+    """Build the application; every default that would cut a stream is overridden."""
+    app = Quart("sbgw", static_folder=None)
+    app.config["RESPONSE_TIMEOUT"] = None
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    app.config["BODY_TIMEOUT"] = 60
+    assert_config(app, max_body_bytes)
+    _health_routes(app, view)
+    _event_routes(app, view)
+    _error_handlers(app)
+    return app
+
+
+def assert_config(app: Quart, max_body_bytes: int) -> None:
+    """Fail at start when a default of the framework would cut long answers or large bodies."""
+    if app.config["RESPONSE_TIMEOUT"] is not None:
+        raise RuntimeError("Quart would cut long streams: RESPONSE_TIMEOUT must be None")
+    if app.config["MAX_CONTENT_LENGTH"] != max_body_bytes:
+        raise RuntimeError("Quart would refuse bodies the vendors accept: MAX_CONTENT_LENGTH")
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, content_type="application/json")
+
+
+def _health_routes(app: Quart, view: AdminView) -> None:
+    @app.get("/health")
+    async def health() -> ResponseReturnValue:
+        wants_live = request.args.get("live") in ("1", "true")
+        is_known = bool(cast(dict[str, Any], request.scope).get("sbgw.authenticated"))
+        body = view.health(live=wants_live and is_known, nonce=request.args.get("nonce"))
+        if wants_live and not is_known:
+            body["live"] = "needs key"
+        return _json(body)
+
+    @app.get("/providers")
+    async def providers() -> ResponseReturnValue:
+        snapshot = await view.snapshot()
+        return _json({"providers": snapshot["providers"], "timestamp": snapshot["at"]})
+
+    @app.get("/metrics")
+    async def metrics() -> ResponseReturnValue:
+        if "text/plain" in request.headers.get("accept", ""):
+            text = view.stats.metrics_prometheus()
+            return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+        return _json(view.stats.metrics_json())
+
+    @app.get("/snapshot")
+    async def snapshot() -> ResponseReturnValue:
+        return _json(await view.snapshot())
+
+    @app.post("/v1/route/explain")
+    async def route_explain() -> ResponseReturnValue:
+        data = await request.get_data(cache=False)
+        try:
+            body = await asyncio.to_thread(explain, data, view.decide)
+        except ValueError as error:
+            raise HttpError(400, "invalid_request_error", str(error)) from error
+        return _json(body)
+
+    @app.get("/")
+    @app.get("/api/hello")
+    async def hello() -> ResponseReturnValue:
+        return _json({"service": "sbgw-tui"})
+
+
+def _event_routes(app: Quart, view: AdminView) -> None:
+    @app.get("/events/recent")
+    async def recent() -> ResponseReturnValue:
+        limit = request.args.get("limit", "100")
+        if not limit.isdecimal():
+            raise HttpError(400, "invalid_request_error", "limit must be a whole number")
+        rows = await view.recent(min(int(limit), _MAX_RECENT))
+        return _json({"events": [seed_event(row) for row in rows]})
+
+    @app.get("/events/<turn_id>")
+    async def one(turn_id: str) -> ResponseReturnValue:
+        turn = await view.turn(turn_id)
+        if turn is None:
+            raise HttpError(404, "not_found_error", "no turn has this id")
+        return _json(turn)
+
+    @app.get("/events/stream")
+    async def stream() -> ResponseReturnValue:
+        last = request.headers.get("last-event-id", "")
+        after = int(last) if last.isdecimal() else None
+        subscription = view.subscribe(after)
+        response = Response(
+            _event_stream(subscription),
+            content_type="text/event-stream",
+            headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
+        )
+        response.timeout = None
+        return response
+
+
+async def _event_stream(subscription: Subscription) -> AsyncIterator[bytes]:
+    """Server-Sent Events; ``id`` is the event's ``seq``, a lost event is told as ``resync``."""
+    try:
+        yield b": connected\n\n"
+        while True:
+            try:
+                async with asyncio.timeout(_STREAM_KEEPALIVE_S):
+                    events = [await subscription.get(), *subscription.drain()]
+            except TimeoutError:
+                yield b": keep-alive\n\n"
+                continue
+            except StopAsyncIteration:
+                return
+            if subscription.resync:
+                subscription.resync = False
+                yield b'event: resync\ndata: {"type":"resync"}\n\n'
+            yield b"".join(_encode(event) for event in events)
+    finally:
+        subscription.close()
+
+
+def _encode(event: Event) -> bytes:
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+        event["seq"],
+        str(event["type"]).encode(),
+        msgspec.json.encode(event),
+    )
+
+
+def _error_handlers(app: Quart) -> None:
+    def answer(error: HttpError) -> Response:
+        shape = shape_of(request.path.encode())
+        headers, body = render(error, shape, new_turn_id())
+        pairs = {name.decode(): value.decode() for name, value in headers}
+        return Response(body, error.status, headers=pairs)
+
+    @app.errorhandler(HttpError)
+    async def ours(error: HttpError) -> ResponseReturnValue:
+        return answer(error)
+
+    @app.errorhandler(404)
+    async def not_found(_: Exception) -> ResponseReturnValue:
+        return answer(HttpError(404, "not_found_error", "there is nothing at this path"))
+
+    @app.errorhandler(413)
+    async def too_large(_: Exception) -> ResponseReturnValue:
+        return answer(HttpError(413, "request_too_large", "the request body is too large"))
+
+    @app.errorhandler(500)
+    async def crashed(_: Exception) -> ResponseReturnValue:
+        return answer(HttpError(500, "api_error", "the gateway failed; its log says why"))

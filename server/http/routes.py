@@ -1,0 +1,75 @@
+"""The table of routes: exact paths, their methods, and which need no key."""
+
+from __future__ import annotations
+
+import re
+
+from server.http.errors import HttpError
+
+RELAYED = frozenset({b"/v1/messages", b"/v1/messages/count_tokens"})
+"""Served on the hot path: relayed to an upstream of the client's own protocol."""
+
+_TABLE: dict[bytes, tuple[str, ...]] = {
+    b"/v1/messages": ("POST",),
+    b"/v1/messages/count_tokens": ("POST",),
+    b"/v1/models": ("GET",),
+    b"/v1/route/explain": ("POST",),
+    b"/health": ("GET", "HEAD"),
+    b"/providers": ("GET",),
+    b"/metrics": ("GET",),
+    b"/snapshot": ("GET",),
+    b"/events/recent": ("GET",),
+    b"/events/stream": ("GET",),
+    b"/": ("HEAD", "GET"),
+    b"/api/hello": ("HEAD", "GET"),
+}
+
+_PATTERNS: tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...] = (
+    (re.compile(rb"/v1/models/[A-Za-z0-9._:@-]+"), ("GET",)),
+    (re.compile(rb"/events/gw_[0-9a-f]{24}"), ("GET",)),
+)
+
+_LATER = frozenset({b"/v1/responses", b"/v1/chat/completions"})
+
+_OPEN = frozenset({("GET", b"/health"), ("HEAD", b"/health")})
+_PROBES = frozenset({b"/", b"/api/hello"})
+
+_TOKEN = re.compile(rb"/k/([^/]+)(/.*)?")
+
+
+def split_token(path: bytes) -> tuple[bytes, bytes | None]:
+    """``/k/TOKEN/rest`` -> (``/rest``, TOKEN); any other path -> (path, ``None``)."""
+    match = _TOKEN.fullmatch(path)
+    if match is None:
+        return path, None
+    return match.group(2) or b"/", match.group(1)
+
+
+def is_open(method: str, path: bytes) -> bool:
+    """Whether the route answers without a key; such answers reveal nothing."""
+    return (method, path) in _OPEN or (method == "HEAD" and path in _PROBES)
+
+
+def check(method: str, path: bytes) -> None:
+    """Raise ``HttpError`` 404 or 405 unless ``method`` is served at exactly ``path``."""
+    methods = _TABLE.get(path)
+    if methods is None:
+        methods = next((m for pattern, m in _PATTERNS if pattern.fullmatch(path)), None)
+    if methods is None:
+        if path in _LATER:
+            raise HttpError(
+                404,
+                "not_found_error",
+                "this gateway does not serve the OpenAI protocols; point the client at its vendor",
+                reason="unsupported_protocol",
+            )
+        raise HttpError(404, "not_found_error", "there is nothing at this path")
+    if method not in methods:
+        allow = ", ".join(methods).encode()
+        raise HttpError(
+            405,
+            "invalid_request_error",
+            f"use {' or '.join(methods)} here",
+            [(b"allow", allow)],
+            "wrong_method",
+        )

@@ -1,0 +1,341 @@
+"""The record of every turn: one SQLite file, one writing thread, never in a request's way.
+
+``open_turn`` and ``close_turn`` only queue; whatever is queued when the thread comes round goes
+into one transaction, so five hundred turns do not cost five hundred commits. A database that
+cannot be written degrades the ledger (``state``), never the traffic.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from server.clock import Clock
+from server.ledger_boots import this_boot
+from server.ledger_read import LedgerReader, Total
+from server.ledger_rows import OpenRow, RejectRow, close_row, open_row
+from server.ledger_schema import (
+    Connect,
+    LedgerError,
+    LedgerTooNewError,
+    NotALedgerError,
+    connect,
+)
+from server.ledger_state import LedgerState, StartReport
+from server.ledger_writer import Writer
+from server.record import Turn
+
+__all__ = [
+    "Ledger",
+    "LedgerError",
+    "LedgerReader",
+    "LedgerState",
+    "LedgerTooNewError",
+    "NotALedgerError",
+    "StartReport",
+    "Total",
+]
+
+_log = logging.getLogger("sbgw.ledger")
+
+QUEUE_ROWS: Final = 10_000
+"""Most rows waiting for the thread; further ones are counted as lost."""
+
+QUEUE_EXTRAS: Final = 1024
+"""Most turns whose ``extra`` waits; each may hold a request body, so further ones go without."""
+
+REJECTS_S: Final = 1.0
+"""How long refused requests are counted before they become a row."""
+
+
+@dataclass(slots=True)
+class _Closing:
+    turn: Turn
+    extra: Callable[[], None] | None
+
+
+@dataclass(slots=True)
+class _Inbox:
+    """What callers left for the thread since it last looked."""
+
+    opened: list[tuple[OpenRow, Future[None]]] = field(default_factory=list)
+    closing: list[_Closing] = field(default_factory=list)
+    flushes: list[Future[bool]] = field(default_factory=list)
+    overflow: int = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self.opened) + len(self.closing)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.opened or self.closing or self.flushes or self.overflow)
+
+
+class Ledger:
+    """The writing side; its methods may be called from any thread and never block on the disk.
+
+    ``durability``: ``normal`` survives the death of the process, ``full`` a power loss too.
+    ``on_change`` is called on the ledger's thread with every new state.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        boot_id: str,
+        durability: str = "normal",
+        on_change: Callable[[LedgerState], None] | None = None,
+        connect: Connect = connect,
+    ) -> None:
+        if durability not in ("normal", "full"):
+            raise ValueError(f"durability is 'normal' or 'full', not {durability!r}")
+        self._path = path
+        self._clock = clock
+        self._boot_id = boot_id
+        self._on_change = on_change
+        self._state = LedgerState("degraded", str(path), "not started")
+        self._wake = threading.Condition()
+        self._inbox = _Inbox()
+        self._extras = 0
+        self._skipped_extras = 0
+        self._rejects: dict[tuple[int, str], RejectRow] = {}
+        self._is_stopping = False
+        self._flushing: list[Future[bool]] = []
+        self._digesting: deque[_Closing] = deque()
+        self._started: Future[StartReport] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(durability, connect), name="sbgw-ledger", daemon=True
+        )
+
+    # ------------------------------------------------------------------ for callers
+
+    def start(self) -> StartReport:
+        """Open the file, bring it up to date, take over what dead processes left; blocks.
+
+        A file that cannot be written now starts the ledger degraded. Raises ``LedgerTooNewError``
+        and ``NotALedgerError``; such a file has not been touched.
+        """
+        self._thread.start()
+        return self._started.result()
+
+    @property
+    def state(self) -> LedgerState:
+        """How the ledger is doing."""
+        return self._state
+
+    def open_turn(self, turn: Turn) -> Future[None]:
+        """Write the turn ahead of its dispatch.
+
+        The future is done once the row is durable: committed, or in the fsynced spill file. It
+        never fails; it stays pending while neither is possible.
+        """
+        future: Future[None] = Future()
+        # A caller that stops waiting must not cancel what the thread will resolve.
+        future.set_running_or_notify_cancel()
+        try:
+            row = open_row(turn, self._boot_id)
+        except Exception:
+            # The request matters more; its terminal row is written from scratch anyway.
+            _log.exception("turn %s has no write-ahead row", turn.id)
+            return future
+        with self._wake:
+            if self._has_room():
+                self._inbox.opened.append((row, future))
+            self._wake.notify()
+        return future
+
+    def close_turn(self, turn: Turn, extra: Callable[[], None] | None = None) -> None:
+        """Write the turn's terminal state; the turn must not change any more.
+
+        ``extra`` runs on the ledger's thread just before, and may fill in what is costly to
+        compute (``turn.blocks``, ``turn.body_hash``).
+        """
+        with self._wake:
+            if self._has_room():
+                kept = self._room_for_extra(extra)
+                self._inbox.closing.append(_Closing(turn, kept))
+            self._wake.notify()
+
+    def record_reject(self, reason: str, http_status: int) -> None:
+        """Count a request that was refused without becoming a turn: one row a second and reason."""
+        second = int(self._clock.time())
+        key = (second, reason)
+        with self._wake:
+            row = self._rejects.get(key)
+            if row is None:
+                row = RejectRow(second, reason[:64], self._boot_id, http_status, 0)
+                self._wake.notify()
+            self._rejects[key] = replace(row, count=row.count + 1)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything queued is in the database; tries a degraded one at once.
+
+        ``False`` when it cannot be written, or not in time.
+        """
+        done: Future[bool] = Future()
+        done.set_running_or_notify_cancel()
+        with self._wake:
+            if self._is_stopping or not self._thread.is_alive():
+                return False
+            self._inbox.flushes.append(done)
+            self._wake.notify()
+        try:
+            return done.result(timeout_s)
+        except TimeoutError:
+            return False
+
+    def close(self, timeout_s: float) -> None:
+        """Write everything queued, note the clean end, merge the log; idempotent."""
+        with self._wake:
+            self._is_stopping = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                _log.error("the ledger is still writing; its last rows may be missing")
+
+    def _has_room(self) -> bool:
+        if not self._is_stopping and self._inbox.rows < QUEUE_ROWS:
+            return True
+        self._inbox.overflow += 1
+        if self._is_stopping:
+            _log.error("a turn ended after the ledger was closed; it is not recorded")
+        return False
+
+    def _room_for_extra(self, extra: Callable[[], None] | None) -> Callable[[], None] | None:
+        if extra is None:
+            return None
+        if self._extras < QUEUE_EXTRAS:
+            self._extras += 1
+            return extra
+        if not self._skipped_extras:
+            _log.warning("the ledger is behind; some turns go without digests")
+        self._skipped_extras += 1
+        return None
+
+    # ------------------------------------------------------------------ the thread
+
+    def _run(self, durability: str, connect: Connect) -> None:
+        boot = this_boot(self._boot_id, self._clock.time())
+        writer = Writer(
+            self._path,
+            boot,
+            clock=self._clock,
+            durability=durability,
+            connect=connect,
+            announce=self._announce,
+        )
+        try:
+            report = writer.start()
+        except BaseException as error:
+            self._started.set_exception(error)
+            return
+        self._state = report.state
+        self._started.set_result(report)
+        while self._turn_round(writer):
+            pass
+        try:
+            writer.close()
+        except Exception:
+            _log.exception("the ledger did not close cleanly")
+        self._state = writer.state()
+        self._answer_flushes(writer)
+
+    def _turn_round(self, writer: Writer) -> bool:
+        """One round: take what is there, make it durable; ``False`` when it was the last."""
+        inbox, rejects, is_stopping = self._take(writer)
+        self._flushing += inbox.flushes
+        try:
+            self._work(writer, inbox, rejects)
+        except Exception:
+            # The thread must outlive a defect: without it no later turn would be recorded.
+            _log.exception("the ledger's thread met an unexpected error")
+        self._state = writer.state()
+        self._answer_flushes(writer)
+        return not is_stopping or bool(self._digesting)
+
+    def _take(self, writer: Writer) -> tuple[_Inbox, list[RejectRow], bool]:
+        with self._wake:
+            if self._inbox.is_empty and not self._is_stopping and not self._digesting:
+                pause = writer.wait_s()
+                if self._rejects:
+                    pause = REJECTS_S if pause is None else min(pause, REJECTS_S)
+                was_woken = self._wake.wait(pause)
+            else:
+                was_woken = True
+            inbox, self._inbox = self._inbox, _Inbox()
+            is_stopping = self._is_stopping
+            rejects = self._take_rejects(at_once=is_stopping or bool(inbox.flushes))
+        if not was_woken and writer.wants_idle and not rejects:
+            writer.idle()
+        return inbox, rejects, is_stopping
+
+    def _take_rejects(self, *, at_once: bool) -> list[RejectRow]:
+        """Counters of seconds that are over."""
+        if not self._rejects:
+            return []
+        now = int(self._clock.time())
+        due = [key for key in self._rejects if at_once or key[0] != now]
+        return [self._rejects.pop(key) for key in due]
+
+    def _work(self, writer: Writer, inbox: _Inbox, rejects: list[RejectRow]) -> None:
+        writer.give_up(inbox.overflow)
+        for row, future in inbox.opened:
+            writer.add(row, future)
+        for reject in rejects:
+            writer.add(reject)
+        for closing in inbox.closing:
+            if closing.extra is None:
+                self._add_closed(writer, closing.turn)
+            else:
+                self._digesting.append(closing)
+        if inbox.opened:
+            writer.work()
+        self._digest(writer)
+        writer.work(retry=bool(inbox.flushes))
+
+    def _digest(self, writer: Writer) -> None:
+        """Run the extras, but not while a new turn waits for its write-ahead row."""
+        while self._digesting:
+            closing = self._digesting.popleft()
+            with self._wake:
+                self._extras -= 1
+            try:
+                if closing.extra is not None:
+                    closing.extra()
+            except Exception:
+                _log.exception("the digests of turn %s are missing", closing.turn.id)
+            self._add_closed(writer, closing.turn)
+            if self._inbox.opened:
+                return
+
+    def _add_closed(self, writer: Writer, turn: Turn) -> None:
+        try:
+            writer.add(close_row(turn, self._boot_id))
+        except Exception:
+            _log.exception("turn %s cannot be recorded", turn.id)
+            writer.give_up(1)
+
+    def _answer_flushes(self, writer: Writer) -> None:
+        is_settled = writer.is_settled and not self._digesting
+        if not self._flushing or not (is_settled or writer.is_degraded):
+            return
+        for future in self._flushing:
+            future.set_result(is_settled)
+        self._flushing = []
+
+    def _announce(self, state: LedgerState) -> None:
+        self._state = state
+        if self._on_change is not None:
+            try:
+                self._on_change(state)
+            except Exception:
+                _log.exception("a listener of the ledger's state failed")

@@ -1,0 +1,273 @@
+"""Keyed digests of what a request repeats: one per prefix block, one of the whole body.
+
+The ledger keeps these instead of text. Two requests of one installation that share a prefix share
+the leading records; without the installation's key a digest tells nothing. A block is hashed in a
+normal form, so that what a vendor's prompt cache treats alike is alike here: string content equals
+a list of one text block, ``cache_control`` marks and the order of keys do not count, Claude Code's
+accounting block and the item ids of the Responses API are left out.
+
+Packed form, little endian: one version byte, then per block in cache order (tools, system,
+messages) ::
+
+    B   tag      ord of "t", "s" or "m"
+    B   detail   message: role code (see ROLES); tool: flags (see FLAG_*); system: 0
+    I   tokens   estimate, characters of text / 4
+    8s  digest   of the whole block
+    8s  name     tools only: digest of the name alone
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from providers.protocols import peek
+from providers.protocols.anthropic.request import ATTRIBUTION, MessagesRequest
+from providers.protocols.anthropic.request import read_request as read_messages
+from providers.protocols.openai_chat.request import read_request as read_chat
+from providers.protocols.openai_responses.request import ResponsesRequest
+from providers.protocols.openai_responses.request import read_request as read_responses
+from providers.types import Protocol
+from server.classify.entries import AnyRequest, entries
+
+VERSION = 1
+DIGEST_SIZE = 8
+ROLES = ("other", "user", "assistant", "system", "developer", "tool")
+FLAG_MCP = 1
+FLAG_DEFERRED = 2
+FLAG_SERVER = 4
+"""Runs at the vendor: a typed tool of Anthropic, a hosted one of OpenAI."""
+
+IMAGE_TOKENS = 1_600
+"""What a large image costs; its bytes say nothing about its tokens."""
+
+_CHARS_PER_TOKEN = 4
+_BLOCK = struct.Struct("<BBI8s")
+_NAME = struct.Struct("<8s")
+_MAX_TOKENS = 0xFFFFFFFF
+_PLAIN_TOOLS = frozenset({None, "function", "custom"})
+_OUTSIDE_PREFIX = frozenset(
+    # What a client changes when it sends the same request again: Claude Code's fall-back turns
+    # streaming off with another max_tokens, and every Codex turn has its own metadata.
+    {
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_output_tokens",
+        "max_completion_tokens",
+        "metadata",
+        "client_metadata",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixBlock:
+    """One unpacked record; tells what a block is and how big, not what it says."""
+
+    tag: str
+    """``t`` tool, ``s`` system, ``m`` message or input item."""
+    digest: bytes
+    tokens: int
+    role: str | None = None
+    """Messages only; one of ``ROLES``."""
+    name_digest: bytes | None = None
+    """Tools only."""
+    flags: int = 0
+    """Tools only; ``FLAG_*``."""
+
+    @property
+    def is_mcp(self) -> bool:
+        """Whether the tool comes from an MCP server."""
+        return bool(self.flags & FLAG_MCP)
+
+
+def digest_body(
+    body: bytes, key: bytes, protocol: Protocol = Protocol.MESSAGES
+) -> tuple[bytes, str]:
+    """Read a (decompressed) body and return ``(packed blocks, body digest)``.
+
+    Meant for a worker thread, after the last byte. ``key`` is the installation's secret, at most
+    64 bytes. Raises ``BadRequest`` for a body that cannot be read.
+    """
+    if protocol is Protocol.MESSAGES:
+        return digest_request(read_messages(body), key)
+    if protocol is Protocol.RESPONSES:
+        return digest_request(read_responses(body), key)
+    return digest_request(read_chat(body), key)
+
+
+def digest_request(request: AnyRequest, key: bytes) -> tuple[bytes, str]:
+    """The same for a request that has been read; the digest is hexadecimal, 16 digits."""
+    packed = bytearray((VERSION,))
+    whole = blake2b(key=key, digest_size=DIGEST_SIZE)
+    for tag, detail, tokens, block, name in _blocks(request):
+        digest = _digest(block, key)
+        packed += _BLOCK.pack(ord(tag), detail, min(tokens, _MAX_TOKENS), digest)
+        if name is not None:
+            packed += _NAME.pack(_digest(name.encode("utf-8", "replace"), key))
+        whole.update(tag.encode())
+        whole.update(digest)
+    for name, raw in sorted(_settings(request)):
+        whole.update(name.encode("utf-8", "replace"))
+        whole.update(_digest(_canonical(raw), key))
+    return bytes(packed), whole.hexdigest()
+
+
+def body_digest(request: AnyRequest, key: bytes) -> str:
+    """The digest of everything but streaming, output limit and metadata."""
+    return digest_request(request, key)[1]
+
+
+def unpack(packed: bytes) -> list[PrefixBlock]:
+    """The records of ``digest_request``; raises ``ValueError`` for anything else."""
+    if not packed or packed[0] != VERSION:
+        raise ValueError("not a list of prefix blocks of a known version")
+    blocks: list[PrefixBlock] = []
+    position = 1
+    try:
+        while position < len(packed):
+            tag, detail, tokens, digest = _BLOCK.unpack_from(packed, position)
+            position += _BLOCK.size
+            if tag == ord("t"):
+                (name,) = _NAME.unpack_from(packed, position)
+                position += _NAME.size
+                blocks.append(PrefixBlock("t", digest, tokens, name_digest=name, flags=detail))
+            elif tag == ord("m"):
+                blocks.append(PrefixBlock("m", digest, tokens, role=ROLES[detail]))
+            elif tag == ord("s"):
+                blocks.append(PrefixBlock("s", digest, tokens))
+            else:
+                raise ValueError(f"unknown tag {tag}")
+    except (struct.error, IndexError) as error:
+        raise ValueError("the list of prefix blocks is cut or damaged") from error
+    return blocks
+
+
+def _digest(data: bytes, key: bytes) -> bytes:
+    return blake2b(data, key=key, digest_size=DIGEST_SIZE).digest()
+
+
+_Block = tuple[str, int, int, bytes, str | None]
+"""Tag, detail, tokens, normal form, and a tool's name."""
+
+
+def _blocks(request: AnyRequest) -> Iterator[_Block]:
+    """Every block of the prefix in the order in which vendors cache it."""
+    for tool in request.tools:
+        flags = FLAG_MCP * tool.is_mcp | FLAG_DEFERRED * tool.deferred
+        hosted = tool.type not in _PLAIN_TOOLS
+        form = _canonical(tool.raw)
+        yield "t", flags | FLAG_SERVER * hosted, _tokens_of(len(form)), form, tool.name
+    if isinstance(request, MessagesRequest):
+        for block in request.system:
+            text = block.text
+            if not text.startswith(ATTRIBUTION):
+                yield "s", 0, _tokens_of(len(text)), _canonical(block.raw, _as_text_block), None
+    elif isinstance(request, ResponsesRequest) and request.instructions:
+        text = request.instructions
+        yield "s", 0, _tokens_of(len(text)), text.encode("utf-8", "replace"), None
+    messages = request.items if isinstance(request, ResponsesRequest) else request.messages
+    drop_id = isinstance(request, ResponsesRequest)
+    for raw, entry in zip(messages, entries(request), strict=True):
+        tokens = _tokens_of(entry.chars) + IMAGE_TOKENS * entry.images
+        role, form = _message(raw, drop_id=drop_id)
+        yield "m", role, tokens, form, None
+
+
+def _message(raw: Raw, *, drop_id: bool) -> tuple[int, bytes]:
+    """Role code and normal form of a message or input item."""
+    message = peek.value(raw)
+    if not isinstance(message, dict):
+        return 0, _canonical(raw)
+    if drop_id:
+        message.pop("id", None)
+    try:
+        return _role_code(message), _encode(_as_message(message))
+    except RecursionError:
+        return _role_code(message), bytes(raw)
+
+
+def _role_code(message: dict[str, Any]) -> int:
+    """The role; Responses items without one have it from their type."""
+    role, kind = message.get("role"), message.get("type")
+    if role is None and isinstance(kind, str):
+        if kind.endswith("_output"):
+            role = "tool"
+        elif kind.endswith("_call") or kind == "reasoning":
+            role = "assistant"
+    if role == "function":
+        role = "tool"
+    return ROLES.index(role) if isinstance(role, str) and role in ROLES else 0
+
+
+def _settings(request: AnyRequest) -> Iterator[tuple[str, Raw]]:
+    """The top-level fields that change the answer and are no prefix blocks."""
+    blocks = {"system", "tools", "messages", "input", "instructions"}
+    for name, raw in request.fields.items():
+        if name not in _OUTSIDE_PREFIX and name not in blocks:
+            yield name, raw
+
+
+def _tokens_of(chars: int) -> int:
+    return chars // _CHARS_PER_TOKEN
+
+
+def _canonical(raw: Raw, shape: Any = None) -> bytes:
+    """The normal form of a value; the bytes as they are if it cannot be held."""
+    value = peek.value(raw)
+    if value is None:
+        return bytes(raw)
+    try:
+        return _encode(shape(value) if shape else value)
+    except RecursionError:
+        return bytes(raw)
+
+
+def _encode(value: Any) -> bytes:
+    encoded = msgspec.json.encode(value, order="sorted")
+    if b'"cache_control":' not in encoded:
+        return encoded
+    return msgspec.json.encode(_without_marks(value), order="sorted")
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_marks(v) for k, v in value.items() if k != "cache_control"}
+    if isinstance(value, list):
+        return [_without_marks(item) for item in value]
+    return value
+
+
+def _as_text_block(value: Any) -> Any:
+    return {"type": "text", "text": value} if isinstance(value, str) else value
+
+
+def _as_message(message: dict[str, Any]) -> dict[str, Any]:
+    """String contents as lists, in the message and in the tool results it carries."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return {**message, "content": [_as_text_block(content)]}
+    if isinstance(content, list) and any(_has_string_content(block) for block in content):
+        blocks = [
+            {**block, "content": [_as_text_block(block["content"])]}
+            if _has_string_content(block)
+            else block
+            for block in content
+        ]
+        return {**message, "content": blocks}
+    return message
+
+
+def _has_string_content(block: Any) -> bool:
+    return (
+        isinstance(block, dict)
+        and block.get("type") == "tool_result"
+        and isinstance(block.get("content"), str)
+    )

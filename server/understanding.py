@@ -1,0 +1,94 @@
+"""Reading a request body into its turn: once before dispatch, digests after the last byte."""
+
+from __future__ import annotations
+
+import asyncio
+
+from providers.coding import BadCoding, TooLarge, decode_body
+from providers.protocols.anthropic.request import BadRequest, MessagesRequest, read_request
+from server.prefix import digest_body
+from server.classify import CLASSIFIER_VERSION, ClientFacts, Intent, classify, client_facts
+from server.exchange import Exchange
+from server.headers import first
+from server.http.errors import HttpError
+from server.record import Turn
+
+OFF_LOOP_BYTES = 1024 * 1024
+"""Bodies above this are parsed in a worker thread, so that running streams do not wait."""
+
+MAX_DECODED = 33 * 1024 * 1024
+COUNT_TOKENS = b"/v1/messages/count_tokens"
+
+
+async def understand(exchange: Exchange, body: bytes) -> bytes:
+    """Read ``body`` and fill the turn with what was asked and what it is.
+
+    Returns the body without its content coding (the same object when it has none). Raises
+    ``HttpError`` with the client's fault.
+    """
+    inbound = exchange.inbound
+    facts = client_facts(inbound.headers, inbound.path.decode("latin-1"))
+    _note_client(exchange.turn, facts)
+    coding = first(inbound.headers, b"content-encoding")
+    try:
+        if len(body) > OFF_LOOP_BYTES:
+            read = asyncio.to_thread(_read, body, coding, facts)
+            readable, request, intent = await read
+        else:
+            readable, request, intent = _read(body, coding, facts)
+    except BadRequest as error:
+        raise HttpError(400, "invalid_request_error", str(error), reason="bad_body") from error
+    except TooLarge as error:
+        raise HttpError(413, "request_too_large", str(error)) from error
+    except BadCoding as error:
+        raise HttpError(400, "invalid_request_error", str(error), reason="bad_coding") from error
+    _note_request(exchange.turn, request)
+    _note_intent(exchange.turn, intent)
+    if inbound.path == COUNT_TOKENS:
+        exchange.turn.kind = "count_tokens"
+    return readable
+
+
+def _read(
+    body: bytes, coding: str | None, facts: ClientFacts
+) -> tuple[bytes, MessagesRequest, Intent]:
+    readable = decode_body(body, coding, MAX_DECODED)
+    request = read_request(readable)
+    return readable, request, classify(request, facts)
+
+
+def _note_client(turn: Turn, facts: ClientFacts) -> None:
+    turn.client = facts.client
+    turn.client_version = facts.version
+    turn.session = turn.session or facts.session
+    turn.agent = turn.agent or facts.agent_id
+
+
+def _note_request(turn: Turn, request: MessagesRequest) -> None:
+    turn.model_asked = request.model
+    turn.max_tokens = request.max_tokens
+    turn.stream = request.stream
+    turn.tool_choice = request.tool_choice_label
+    turn.cache_ttl = request.cache_ttl
+
+
+def _note_intent(turn: Turn, intent: Intent) -> None:
+    turn.kind = intent.kind
+    turn.route = intent.route
+    turn.offload = intent.offload
+    turn.confidence = intent.confidence
+    turn.confidence_level = intent.confidence_level
+    turn.reasons = list(intent.reasons)
+    turn.pinned_by = intent.pinned_by
+    turn.estimates = dict(intent.estimates)
+    turn.features = dict(intent.features)
+    turn.classifier_version = CLASSIFIER_VERSION
+
+
+def digest(turn: Turn, body: bytes, coding: str | None, key: bytes) -> None:
+    """Add the keyed digests of the body's prefix blocks; runs off the loop, after the answer."""
+    try:
+        readable = decode_body(body, coding, MAX_DECODED)
+        turn.blocks, turn.body_hash = digest_body(readable, key)
+    except (BadRequest, BadCoding, TooLarge):
+        return

@@ -1,0 +1,184 @@
+"""The application: screens over one engine, which it watches and never starts or stops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from server.clock import Clock, SystemClock
+from server.engine import EngineClient
+from server.tasks import spawn
+from tui import format as fmt
+from tui import keys
+from tui.bridge import Bridge
+from tui.context import Context
+from tui.palette import KeyCommands
+from tui.screens.base import GatewayScreen, bindings
+from tui.screens.confirm import ConfirmQuit
+from tui.screens.help import HelpScreen
+from tui.screens.live import LiveScreen
+from tui.state import LiveState
+from tui.theme import DARK, LIGHT
+from tui.widgets.lines_view import ASCII_CLASS
+
+PAINT_S = 0.25
+"""Four times a second: often enough to look live, rare enough not to delay a stream."""
+
+_log = logging.getLogger("sbgw.tui")
+
+
+class QuitReason(StrEnum):
+    """What ``run_async`` returns; ``None`` means that the application crashed."""
+
+    QUIT = "quit"
+    """Drain, then stop (already drained when ``on_quit`` was given)."""
+    FORCE = "force"
+    """The user asked a second time: end the streams now."""
+
+
+class GatewayApp(App[QuitReason], inherit_bindings=False):
+    """Watches a running engine in the engine's own event loop (``run_async``).
+
+    ``on_quit`` drains the engine and returns when that is done; meanwhile the screen stays and
+    counts down, and a second ``ctrl+q`` returns ``FORCE``. Without it, quitting returns at once
+    and the caller drains. ``keymap`` maps key ids to key names (``ValueError`` when wrong).
+    ``paint_s=None`` leaves painting to explicit ``tick`` calls.
+    """
+
+    CSS_PATH = "gateway.tcss"
+    TITLE = "sbgw-tui"
+    COMMANDS = {KeyCommands}  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(keys.EVERYWHERE)]
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        *,
+        on_quit: Callable[[], Awaitable[Any]] | None = None,
+        ascii: bool = False,  # noqa: A002
+        clock: Clock | None = None,
+        keymap: Mapping[str, str] | None = None,
+        theme: str | None = None,
+        paint_s: float | None = PAINT_S,
+    ) -> None:
+        table = keys.resolve(keymap or {})
+        self._shared = Context(engine, LiveState(), clock or SystemClock(), table)
+        super().__init__()
+        self._bridge = Bridge(engine, self.state, self._shared.clock)
+        self._on_quit = on_quit
+        self._is_quitting = False
+        self._has_left = False
+        self._paint_s = paint_s
+        self._painted_second = -1
+        self.animation_level = "none"
+        self.set_class(ascii, ASCII_CLASS)
+        self.set_keymap({key.id: key.keys for key in table if key.keys})
+        for known in (DARK, LIGHT):
+            self.register_theme(known)
+        self.theme = theme or DARK.name
+
+    @property
+    def state(self) -> LiveState:
+        """The folded state that all screens show."""
+        return self._shared.state
+
+    @property
+    def bridge(self) -> Bridge:
+        """The link to the engine."""
+        return self._bridge
+
+    def get_default_screen(self) -> Screen[Any]:
+        return LiveScreen(self._shared)
+
+    def on_mount(self) -> None:
+        self._bridge.start()
+        if self._paint_s is not None:
+            self.set_interval(self._paint_s, self.tick)
+
+    async def on_unmount(self) -> None:
+        await self._bridge.close()
+
+    # -- painting ----------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Fold what has arrived and repaint what changed; ages move once a second."""
+        self._bridge.tick()
+        second = int(self._shared.clock.time())
+        if self.state.take_changes() or second != self._painted_second:
+            self._painted_second = second
+            self.paint()
+
+    def paint(self) -> None:
+        """Bring the screens that can be seen up to date."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, GatewayScreen | ConfirmQuit):
+                screen.sync()
+            if not screen.is_modal:
+                return
+
+    # -- actions -----------------------------------------------------------------------------
+
+    def action_help(self) -> None:
+        screen = self.screen
+        if isinstance(screen, GatewayScreen) and not isinstance(screen, HelpScreen):
+            self.push_screen(HelpScreen(self._shared, screen.CONTEXT))
+
+    def action_live(self) -> None:
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def action_leave(self) -> None:
+        """Quit, asking when requests are in flight."""
+        if self._is_quitting:
+            self.action_help_quit()
+        elif self.state.totals.in_flight:
+            self.push_screen(ConfirmQuit(self._shared), self._answered)
+        else:
+            self.begin_quit()
+
+    def _answered(self, drain: bool | None) -> None:
+        if drain:
+            self.begin_quit()
+
+    async def action_quit(self) -> None:
+        """Every way of quitting that the toolkit knows ends here."""
+        self.begin_quit()
+
+    def action_help_quit(self) -> None:
+        key = keys.first(next(k.keys for k in self._shared.keys if k.id == "quit.now"))
+        if self._is_quitting:
+            count = fmt.plural(self.state.totals.in_flight, "stream")
+            self.notify(f"Draining {count}; {key} ends them now.", markup=False, timeout=3)
+        else:
+            self.notify(f"{key} drains and quits.", markup=False, timeout=3)
+
+    # -- quitting ----------------------------------------------------------------------------
+
+    def begin_quit(self) -> None:
+        """Start draining and quit when that is done; called again, quit at once."""
+        if self._is_quitting:
+            self._go(QuitReason.FORCE)
+        elif self._on_quit is None:
+            self._go(QuitReason.QUIT)
+        else:
+            self._is_quitting = True
+            spawn("tui.quit", self._drain(self._on_quit))
+
+    async def _drain(self, on_quit: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            await on_quit()
+        except Exception as error:  # the screen must go away, whatever draining raises
+            _log.error("draining failed: %r", error, exc_info=error)
+        self._go(QuitReason.QUIT)
+
+    def _go(self, reason: QuitReason) -> None:
+        """Leave, once: a drain that ends later does not change the reason."""
+        if not self._has_left:
+            self._has_left = True
+            self.exit(reason)

@@ -1,0 +1,316 @@
+"""The command line: every command, each importing no more than it needs.
+
+stdout is data, stderr is narration. Only the branch that opens the screen imports Textual.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from server import __version__
+
+if TYPE_CHECKING:
+    from server.gateway import Gateway
+    from server.runner import Stop
+    from server.settings_file import Flags, Loaded
+
+PROGRAM = "sbgw-tui"
+EXIT_USAGE = 2
+EXIT_INTERRUPT = 130
+
+
+def say(line: str) -> None:
+    """One line of narration."""
+    click.echo(f"{PROGRAM}: {line}", err=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    try:
+        result = cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.Abort:
+        return EXIT_INTERRUPT
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPT
+    except BrokenPipeError:
+        sys.stdout = None
+        return 0
+    return int(result or 0)
+
+
+class _Group(click.Group):
+    """Suggests the nearest command for a misspelled one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"{error.message}{hint}", ctx) from error
+
+
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file to use.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks one.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What to log."
+)
+@click.option("--no-ui", is_flag=True, help="Serve without a screen; logs go to stderr.")
+@click.option("--demo", is_flag=True, help="Simulated upstream and traffic; needs no key.")
+@click.option("--lease", is_flag=True, hidden=True)
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    log_level: str | None,
+    no_ui: bool,
+    demo: bool,
+    lease: bool,
+) -> int:
+    """A local gateway between coding agents and model providers, with a live screen.
+
+    Without a command it serves and shows every request as it happens.
+    """
+    ctx.obj = {"config": config, "host": host, "port": port, "log_level": log_level}
+    if ctx.invoked_subcommand is not None:
+        return 0
+    return _serve(ctx, has_ui=not no_ui, is_demo=demo, has_lease=lease)
+
+
+def _flags(ctx: click.Context) -> Flags:
+    from server.settings_file import Flags
+
+    return Flags(**ctx.find_root().obj)
+
+
+def _load(ctx: click.Context) -> Loaded:
+    """The settings in force; a mistake in them ends the command with 2."""
+    from server.settings_file import SettingsError, load
+
+    try:
+        loaded = load(flags=_flags(ctx), env=os.environ, cwd=Path.cwd())
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    for warning in loaded.warnings:
+        say(f"{warning.level}: {warning}")
+    return loaded
+
+
+# ---------------------------------------------------------------------- serving
+
+
+def _serve(ctx: click.Context, *, has_ui: bool, is_demo: bool, has_lease: bool) -> int:
+    import asyncio
+
+    from server.runner import CannotStart
+
+    if has_ui and not (sys.stdout.isatty() and sys.stdin.isatty()):
+        say("this is not a terminal: use --no-ui to serve without a screen")
+        return EXIT_USAGE
+    try:
+        if is_demo:
+            return asyncio.run(_demo(ctx, has_ui))
+        return asyncio.run(_run(_load(ctx), has_ui, has_lease=has_lease))
+    except CannotStart as error:
+        say(str(error))
+        return int(error.code)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPT
+
+
+async def _demo(ctx: click.Context, has_ui: bool) -> int:
+    from server.demo.run import demo_home, traffic
+
+    async with demo_home(_flags(ctx)) as loaded:
+        return await _run(loaded, has_ui, is_demo=True, beside=traffic)
+
+
+async def _run(
+    loaded: Loaded,
+    has_ui: bool,
+    *,
+    has_lease: bool = False,
+    is_demo: bool = False,
+    beside: Callable[[Gateway], Any] | None = None,
+) -> int:
+    from contextlib import nullcontext
+
+    from server import logs
+    from server.runner import RunOptions, run
+
+    level = loaded.settings.server.log_level
+    secrets = loaded.secrets.values()
+    if has_ui:
+        loaded.paths.make_state_dir()
+        logs.to_file(loaded.paths.log_file, level, secrets)
+    else:
+        logs.to_stderr(level, secrets)
+
+    async def front(gateway: Gateway, stop: Stop) -> None:
+        async with beside(gateway) if beside is not None else nullcontext():
+            await (_screen(gateway, stop) if has_ui else _headless(gateway, stop))
+
+    options = RunOptions(is_demo=is_demo, has_lease=has_lease, say=say)
+    return int(await run(loaded, os.environ, options, front))
+
+
+async def _headless(gateway: Gateway, stop: Stop) -> None:
+    say(f"{__version__} serving on {gateway.url} (shadow: every request goes where it was sent)")
+    await stop.ended.wait()
+
+
+async def _screen(gateway: Gateway, stop: Stop) -> None:
+    from server.tasks import spawn
+    from tui.app import GatewayApp, QuitReason
+
+    is_leaving = False
+
+    async def drained() -> None:
+        nonlocal is_leaving
+        is_leaving = True
+        if not stop.draining.is_set():
+            stop.request()
+        await stop.ended.wait()
+
+    settings = gateway.loaded.settings
+    app = GatewayApp(
+        gateway,
+        on_quit=drained,
+        ascii=settings.ui.ascii,
+        clock=gateway.clock,
+        keymap=dict(settings.keys),
+    )
+
+    async def follow_signals() -> None:
+        await stop.draining.wait()
+        if app.is_running and not is_leaving:
+            app.begin_quit()
+
+    follower = spawn("follow signals", follow_signals())
+    try:
+        if await app.run_async() is QuitReason.FORCE:
+            stop.forced.set()
+    finally:
+        follower.cancel()
+
+
+# ---------------------------------------------------------------------- commands
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--label", help="Name to record this session's cost under.")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def claude(ctx: click.Context, label: str | None, args: tuple[str, ...]) -> int:
+    """Run Claude Code through the gateway, which is started if none runs.
+
+    ARGS go to claude as they are. Its environment is your own, plus what points it here.
+    """
+    from tui.launcher import LaunchSettings, launch_claude
+
+    loaded = _load(ctx)
+    provider = loaded.settings.provider("anthropic")
+    key_env = provider.api_key_env
+    settings = LaunchSettings(
+        paths=loaded.paths,
+        host=loaded.settings.server.host,
+        port=loaded.settings.server.port,
+        key=loaded.gateway_key.get_secret_value(),
+        upstream_base_url=provider.base_url,
+        has_own_key=bool(key_env and loaded.secrets.get(key_env)),
+        gateway_arguments=_gateway_arguments(ctx),
+        label=label,
+    )
+    return launch_claude(args, settings=settings, env=os.environ, cwd=Path.cwd())
+
+
+def _gateway_arguments(ctx: click.Context) -> tuple[str, ...]:
+    given = ctx.find_root().obj
+    out: list[str] = []
+    for name in ("config", "host", "port", "log_level"):
+        value = given[name]
+        if value is not None:
+            text = str(value.absolute()) if isinstance(value, Path) else str(value)
+            out += [f"--{name.replace('_', '-')}", text]
+    return tuple(out)
+
+
+@cli.command()
+@click.argument("file", type=click.File("rb"))
+@click.pass_context
+def explain(ctx: click.Context, file: Any) -> int:
+    """Say what the gateway makes of one request body (FILE, or - for stdin)."""
+    from server.explain import explain as explain_request
+
+    try:
+        answer = explain_request(file.read())
+    except ValueError as error:
+        raise click.ClickException(f"{file.name}: {error}") from error
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    return 0
+
+
+@cli.command()
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the settings file.")
+@click.pass_context
+def config(ctx: click.Context, schema: bool) -> int:
+    """Show every setting in force and where its value comes from."""
+    from server.settings_show import describe, json_schema, places
+
+    if schema:
+        click.echo(json.dumps(json_schema(), indent=2))
+        return 0
+    loaded = _load(ctx)
+    for what, place, state in places(loaded):
+        say(f"{what}: {place} ({state})")
+    rows = describe(loaded)
+    width = max(len(key) for key, _, _ in rows)
+    for key, value, source in rows:
+        click.echo(f"{key:{width}}  {value}  # {source}")
+    return 0
+
+
+@cli.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--undo", is_flag=True, help="Take the trust back.")
+@click.pass_context
+def trust(ctx: click.Context, file: Path, undo: bool) -> int:
+    """Let a project's gateway.config.json route (its present content only)."""
+    from server.paths import find_paths
+    from server.private_files import UnsafeFileError
+    from server.trust import TrustStore
+
+    store = TrustStore(find_paths(os.environ, Path.cwd()).trust_file)
+    try:
+        if undo:
+            store.untrust(file)
+        else:
+            store.trust(file)
+    except (OSError, UnsafeFileError) as error:
+        raise click.ClickException(str(error)) from error
+    change = "is not trusted any more" if undo else "may route, as long as it stays as it is"
+    say(f"{file} {change}")
+    return 0

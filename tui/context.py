@@ -1,0 +1,35 @@
+"""What every screen is given: the engine, the folded state, the time and the keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.clock import Clock
+from server.engine import EngineClient
+from tui.keys import Facts, Key
+from tui.state import LiveState
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Shared by the application and its screens."""
+
+    engine: EngineClient
+    state: LiveState
+    clock: Clock
+    keys: tuple[Key, ...]
+
+    def facts(self) -> Facts:
+        """What decides which keys can do something now."""
+        state = self.state
+        has_rows = len(state) > 0
+        return Facts(
+            has_rows=has_rows,
+            is_frozen=state.is_frozen,
+            is_draining=state.gateway.draining,
+            can_copy=has_rows or state.gateway.url is not None,
+        )
+
+    def key(self, key_id: str) -> Key:
+        """The key of an id, as the user has set it."""
+        return next(key for key in self.keys if key.id == key_id)

@@ -1,0 +1,189 @@
+"""The header: where the gateway is, what it does with requests, what today costs, what is wrong.
+
+Every item has forms from long to short. When the line is too long for the screen, ``SHRINK``
+says in which order items give up room; the mode, a drain and the address go last of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tui import format as fmt
+from tui.lines import EMPTY, Line, clip, join, line, spread, width_of
+from tui.state import LiveState, Trouble
+
+LAG_WORTH_SHOWING_MS = 50.0
+"""Above this the loop lag is a warning and is not dropped early."""
+
+SHRINK = (
+    "version",
+    "lag",
+    "rate",
+    "unpriced",
+    "list",
+    "money",
+    "flight",
+    "name",
+    "list",
+    "rate",
+    "demo",
+    "money",
+    "unpriced",
+    "address",
+    "flight",
+    "address",
+    "drain",
+)
+"""Each step shortens one item by one form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of the header in all its forms, longest first; the last may be empty."""
+
+    id: str
+    forms: tuple[Line, ...]
+
+
+def header(state: LiveState, width: int, now: float) -> list[Line]:
+    """One line, or two when something is wrong at ``now`` (wall time)."""
+    lines = [headline(state, width)]
+    if trouble := trouble_line(state.troubles(now), width - 2):
+        lines.append((("  ", "text"), *trouble))
+    return lines
+
+
+def headline(state: LiveState, width: int) -> Line:
+    """The first line, shrunk to ``width`` cells."""
+    left, right = _left(state), _right(state)
+    chosen = {item.id: 0 for item in (*left, *right)}
+    forms = {item.id: item.forms for item in (*left, *right)}
+
+    def built() -> tuple[Line, Line]:
+        first = join((item.forms[chosen[item.id]] for item in left), "  ")
+        last = join((item.forms[chosen[item.id]] for item in right), "  ")
+        return (*line(" "), *first), ((*last, (" ", "text")) if last else EMPTY)
+
+    for name in (*SHRINK, None):
+        start, end = built()
+        if width_of(start) + width_of(end) + (2 if end else 0) <= width or name is None:
+            return spread(start, end, width)
+        if name in chosen and chosen[name] < len(forms[name]) - 1:
+            chosen[name] += 1
+    return EMPTY
+
+
+def mode_badge(shadow: bool | None) -> Line:
+    """What happens to requests, unmistakable without colour: the word, in reverse."""
+    if shadow is None:
+        return line((" ? ", "warn-badge"))
+    return line((" SHADOW ", "shadow-badge")) if shadow else line((" LIVE ", "live-badge"))
+
+
+def _left(state: LiveState) -> tuple[Item, ...]:
+    gateway, totals = state.gateway, state.totals
+    url = fmt.neutralise(gateway.url, 60) or "starting"
+    bare = url.partition("://")[2] or url
+    version = fmt.neutralise(gateway.version, 20)
+    flight = totals.in_flight
+    role = "live" if flight else "muted"
+    streams = fmt.plural(flight, "stream")
+    drain = (
+        line((f" DRAINING {streams} ", "warn-badge")),
+        line((f" DRAINING {flight} ", "warn-badge")),
+    )
+    return (
+        Item("name", (line(("sbgw-tui", "strong")), EMPTY)),
+        Item("version", (line((version, "muted")) if version else EMPTY, EMPTY)),
+        Item("mode", (mode_badge(gateway.shadow),)),
+        Item("drain", drain if gateway.draining else (EMPTY,)),
+        Item("demo", (line((" DEMO ", "demo-badge")),) if gateway.demo else (EMPTY,)),
+        Item("address", (line((url, "link")), line((bare, "link")), EMPTY)),
+        Item("flight", (line((f"▶ {flight} in flight", role)), line((f"▶ {flight}", role)), EMPTY)),
+    )
+
+
+def _right(state: LiveState) -> tuple[Item, ...]:
+    totals = state.totals
+    return (
+        Item("rate", _rate(totals.requests_per_min)),
+        Item("money", _money(totals.today_usd, totals.today_estimated_usd)),
+        Item("list", _list_price(totals.today_list_usd)),
+        Item("unpriced", _unpriced(totals.today_unpriced)),
+        Item("lag", _lag(totals.loop_lag_ms)),
+    )
+
+
+def _rate(per_min: float | None) -> tuple[Line, ...]:
+    if per_min is None:
+        return (EMPTY,)
+    number = f"{per_min:.0f}" if per_min < 100_000 else ">99999"
+    return (line(number, (" req/min", "muted")), line(number, ("/min", "muted")), EMPTY)
+
+
+def _money(today: float | None, estimated: float | None) -> tuple[Line, ...]:
+    amount = fmt.total(today)
+    amount = fmt.estimated(amount) if estimated else amount
+    part = f" (≈{fmt.total(estimated)} estimated)" if estimated else ""
+    return (
+        line(("today ", "muted"), (amount, "strong"), (f" billed{part}", "muted")),
+        line(("today ", "muted"), (amount, "strong")),
+        line((amount, "strong")),
+    )
+
+
+def _list_price(amount: float | None) -> tuple[Line, ...]:
+    if not amount:
+        return (EMPTY,)
+    shown = fmt.total(amount)
+    return (
+        line(("+ ", "muted"), shown, (" list price, not billed", "muted")),
+        line(("+", "muted"), f"{shown}L"),
+        EMPTY,
+    )
+
+
+def _unpriced(count: int) -> tuple[Line, ...]:
+    if not count:
+        return (EMPTY,)
+    return (line((f"+ {count} unpriced", "warn")), line((f"+{count}?", "warn")))
+
+
+def _lag(lag_ms: float | None) -> tuple[Line, ...]:
+    if lag_ms is None:
+        return (EMPTY,)
+    role = "warn" if lag_ms >= LAG_WORTH_SHOWING_MS else "muted"
+    shown = f"lag {min(lag_ms, 99_999):.0f} ms" if lag_ms >= 10 else f"lag {max(0, lag_ms):.1f} ms"
+    return (line((shown, role)), EMPTY)
+
+
+def trouble_line(troubles: Sequence[Trouble], width: int) -> Line:
+    """The most serious trouble in words, and how many more there are; empty when all is well."""
+    if not troubles:
+        return EMPTY
+    first = troubles[0]
+    role = "bad" if first.weight < 3 else "warn"
+    since = f" since {fmt.wall_clock(first.since)}" if first.since is not None else ""
+    detail = f": {fmt.neutralise(first.detail, 200)}" if first.detail else ""
+    more = f"  +{len(troubles) - 1} more" if len(troubles) > 1 else ""
+    text = clip(
+        line((f"▲ {fmt.neutralise(first.what, 60)}{since}{detail}", role)), width - len(more)
+    )
+    return (*text, (more, role)) if more else text
+
+
+def summary(state: LiveState, width: int, now: float) -> Line:
+    """Everything in one line, for a terminal that is too small for a list."""
+    gateway, totals = state.gateway, state.totals
+    parts = [
+        mode_badge(gateway.shadow),
+        line((" DRAINING ", "warn-badge")) if gateway.draining else EMPTY,
+        line(f"{totals.in_flight} in flight"),
+        line(
+            fmt.total(totals.today_usd)
+            + (f"+{totals.today_unpriced}?" if totals.today_unpriced else "")
+        ),
+        trouble_line(state.troubles(now), width),
+    ]
+    return clip(join(parts, " "), width)

@@ -1,0 +1,212 @@
+"""The one table of keys: bindings, footer, help, palette and documentation are made from it.
+
+A key is active in *contexts* (names of screens, or ``everywhere``). Keys may be changed by id;
+an unknown id or a key that is taken in the same context is an error that names the nearest fit.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+EVERYWHERE = "everywhere"
+LIVE = "live"
+DETAIL = "detail"
+HELP = "help"
+CONFIRM = "confirm"
+
+_SCROLLING = (LIVE, DETAIL, HELP)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing a user can do."""
+
+    id: str
+    keys: str
+    """Comma-separated key names; empty: only in the palette."""
+    action: str
+    help: str
+    """One sentence."""
+    contexts: tuple[str, ...]
+    footer: bool = False
+    short: str = ""
+    """The word in the footer."""
+    palette: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What decides whether a key can do something now."""
+
+    has_rows: bool = False
+    is_frozen: bool = False
+    is_draining: bool = False
+    can_copy: bool = True
+
+
+def _move(name: str, keys: str, text: str) -> Key:
+    return Key(f"move.{name}", keys, f"move('{name}')", text, _SCROLLING, palette=False)
+
+
+TABLE: tuple[Key, ...] = (
+    Key("live.open", "enter", "open", "Show the selected turn in full.", (LIVE,), True, "detail"),
+    Key(
+        "live.freeze",
+        "space",
+        "freeze",
+        "Freeze the view as a still picture, or show the present again.",
+        (LIVE,),
+        True,
+        "freeze",
+    ),
+    Key("live.follow", "f", "follow", "Follow the newest turn, or stop.", (LIVE,), True, "follow"),
+    Key(
+        "copy",
+        "y",
+        "copy",
+        "Copy the turn's id; while the list is empty, the two set-up lines.",
+        (LIVE, DETAIL),
+        True,
+        "copy",
+    ),
+    _move("up", "k,up", "Up one line."),
+    _move("down", "j,down", "Down one line."),
+    _move("page_up", "pageup", "Up one page."),
+    _move("page_down", "pagedown", "Down one page."),
+    _move("half_up", "ctrl+u", "Up half a page."),
+    _move("half_down", "ctrl+d", "Down half a page."),
+    _move("top", "g,home", "To the top: the newest turn."),
+    _move("bottom", "G,end", "To the bottom: the oldest turn."),
+    Key("confirm.yes", "y", "confirm(True)", "Do it.", (CONFIRM,), False, palette=False),
+    Key(
+        "confirm.no",
+        "n,escape,q",
+        "confirm(False)",
+        "Leave everything as it is.",
+        (CONFIRM,),
+        palette=False,
+    ),
+    Key("screen.live", "1", "live", "The list of turns.", (EVERYWHERE,)),
+    Key("back", "escape,q", "back", "Back to where you came from.", (DETAIL, HELP), True, "back"),
+    Key("help", "question_mark,f1", "help", "All keys and signs.", (EVERYWHERE,), True, "help"),
+    Key(
+        "palette",
+        "ctrl+p,colon",
+        "command_palette",
+        "Find a command by name.",
+        (EVERYWHERE,),
+        True,
+        "palette",
+        palette=False,
+    ),
+    Key("theme", "", "change_theme", "Choose the colours.", (EVERYWHERE,)),
+    Key(
+        "quit",
+        "q",
+        "app.leave",
+        "Quit, asking first when requests are in flight.",
+        (LIVE,),
+        True,
+        "quit",
+    ),
+    Key(
+        "quit.now",
+        "ctrl+q",
+        "quit",
+        "Drain and quit: requests in flight may end; again: end them at once.",
+        (EVERYWHERE,),
+    ),
+    Key("quit.hint", "ctrl+c", "help_quit", "Say how to quit.", (EVERYWHERE,), palette=False),
+)
+
+_NAMES = {
+    "question_mark": "?",
+    "colon": ":",
+    "escape": "esc",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "up": "↑",
+    "down": "↓",
+}
+
+
+def shown(keys: str) -> str:
+    """Key names as a reader knows them: ``question_mark,f1`` becomes ``? f1``."""
+    return " ".join(_NAMES.get(key, key) for key in keys.split(",") if key)
+
+
+def first(keys: str) -> str:
+    """Only the first of the key names, for the footer."""
+    return shown(keys.partition(",")[0])
+
+
+def resolve(keymap: Mapping[str, str], table: Sequence[Key] = TABLE) -> tuple[Key, ...]:
+    """The table with the user's keys in place of ours.
+
+    Raises ``ValueError`` for an unknown id (naming the nearest), for an empty key, and for a
+    key that would do two things in one context.
+    """
+    known = {key.id: key for key in table}
+    for name, keys in keymap.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ValueError(f"keys: no key is named {name!r}; the nearest is {near[0]!r}")
+        if not all(part.strip() for part in keys.split(",")):
+            raise ValueError(f"keys: {name!r} is set to {keys!r}, which names no key")
+    changed = tuple(
+        replace(key, keys=_normalise(keymap[key.id])) if key.id in keymap else key for key in table
+    )
+    _refuse_clashes(changed)
+    return changed
+
+
+def _normalise(keys: str) -> str:
+    back = {short: name for name, short in _NAMES.items()}
+    return ",".join(back.get(key.strip(), key.strip()) for key in keys.split(","))
+
+
+def _refuse_clashes(table: Iterable[Key]) -> None:
+    taken: dict[tuple[str, str], str] = {}
+    for key in table:
+        contexts = key.contexts
+        if EVERYWHERE in contexts:
+            contexts = (EVERYWHERE, LIVE, DETAIL, HELP)  # a question hides the keys behind it
+        for context in contexts:
+            for name in filter(None, key.keys.split(",")):
+                other = taken.setdefault((context, name), key.id)
+                if other != key.id:
+                    raise ValueError(f"keys: {shown(name)!r} is both {other!r} and {key.id!r}")
+
+
+def active_in(context: str, table: Iterable[Key]) -> list[Key]:
+    """The keys of a context, its own first."""
+    keys = list(table)
+    own = [key for key in keys if context in key.contexts]
+    if context == CONFIRM:
+        return own
+    return own + [key for key in keys if EVERYWHERE in key.contexts]
+
+
+def why_not(key: Key, context: str, facts: Facts) -> str | None:
+    """Why a key does nothing now, or ``None`` when it does."""
+    needs_rows = key.id.startswith("move.") or key.id in ("live.open", "live.freeze", "live.follow")
+    if context == LIVE and needs_rows and not facts.has_rows:
+        return "no turns yet"
+    if key.id == "copy" and not facts.can_copy:
+        return "nothing to copy yet"
+    if key.id == "quit" and facts.is_draining:
+        return "already draining"
+    if key.id == "screen.live" and context == LIVE:
+        return "already here"
+    return None
+
+
+def as_markdown(table: Iterable[Key] = TABLE) -> str:
+    """The table for the documentation."""
+    rows = ["| key | what it does | where |", "|---|---|---|"]
+    for key in table:
+        name = f"`{shown(key.keys)}`" if key.keys else "palette"
+        rows.append(f"| {name} | {key.help} | {', '.join(key.contexts)} |")
+    return "\n".join(rows) + "\n"

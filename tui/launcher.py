@@ -1,0 +1,174 @@
+"""``sbgw-tui claude``: run Claude Code through the gateway and leave nothing behind.
+
+A lease is taken before the gateway is looked for, so that a gateway about to end for lack of use
+either sees the lease or says that it is stopping.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.clock import Clock, SystemClock
+from server.instance import InstanceError, connect_url, read
+from server.leases import LEASES_FOLDER, Lease, Leases
+from tui.claude_setup import ClaudeSetup, home_of, keychain_login, read_setup
+from tui.client import GatewayUnreachableError, Health, call
+from tui.launch_child import run_in_foreground
+from tui.launch_env import (
+    GatewayTarget,
+    Labels,
+    LaunchRefused,
+    claude_environment,
+    refuse_conflicts,
+)
+from tui.launch_gateway import (
+    EXIT_UNREACHABLE,
+    START_LIMIT_S,
+    GatewayCommand,
+    LaunchPaths,
+    StartFailed,
+    ensure_gateway,
+    gateway_argv,
+)
+from tui.project import branch, project_name
+
+EXIT_USAGE = 2
+EXIT_NOT_FOUND = 127
+
+_NOT_INSTALLED = (
+    "claude was not found on your PATH: install Claude Code "
+    "(npm install -g @anthropic-ai/claude-code), then start again"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSettings:
+    """What the launcher takes from the settings."""
+
+    paths: LaunchPaths
+    host: str
+    port: int
+    key: str
+    """The gateway key."""
+    upstream_base_url: str
+    """``providers.anthropic.base_url``."""
+    has_own_key: bool
+    """Whether the gateway can pay for a client without a credential."""
+    gateway_arguments: tuple[str, ...] = ()
+    """Flags a started gateway gets as well (``--config``, ``--port``); paths absolute."""
+    label: str | None = None
+
+
+def say_on_stderr(line: str) -> None:
+    """Narration: one line, prefixed, on stderr."""
+    sys.stderr.write(f"sbgw-tui: {line}\n")
+    sys.stderr.flush()
+
+
+def launch_claude(
+    args: Sequence[str],
+    *,
+    settings: LaunchSettings,
+    env: Mapping[str, str],
+    cwd: Path,
+    gateway_command: Sequence[str] | None = None,
+    clock: Clock | None = None,
+    start_limit_s: float = START_LIMIT_S,
+    say: Callable[[str], None] = say_on_stderr,
+) -> int:
+    """Run ``claude ARGS`` through this home's gateway; the command's exit code.
+
+    Claude Code's own exit code (128+N after signal N), else 2 when its settings lead elsewhere,
+    3 or 4 when there is no gateway to use, 126 or 127 when claude cannot be run or found.
+    """
+    program = find_claude(env)
+    if program is None:
+        say(_NOT_INSTALLED)
+        return EXIT_NOT_FOUND
+    try:
+        setup = _read_setup(env, cwd, args)
+        refuse_conflicts(env, setup, _target(settings, _expected_url(settings)))
+        with Leases(settings.paths.make_state_dir() / LEASES_FOLDER).take() as lease:
+            argv = gateway_command or gateway_argv(settings.gateway_arguments)
+            found = ensure_gateway(
+                settings.paths,
+                GatewayCommand(argv, env),
+                clock or SystemClock(),
+                limit_s=start_limit_s,
+            )
+            _check_key(found.health, settings.key)
+            target = _target(settings, found.health.url)
+            child = claude_environment(env, setup, target, _labels(settings, env, cwd))
+            for note in child.notes:
+                say(note)
+            return _run(program, args, child.env, lease, say)
+    except LaunchRefused as error:
+        say(str(error))
+        return EXIT_USAGE
+    except StartFailed as error:
+        say(str(error))
+        return error.exit_code
+    except (InstanceError, GatewayUnreachableError) as error:
+        say(str(error))
+        return EXIT_UNREACHABLE
+    except OSError as error:
+        say(f"cannot use {error.filename or settings.paths.state_dir}: {error.strerror}")
+        return EXIT_UNREACHABLE
+
+
+def find_claude(env: Mapping[str, str]) -> str | None:
+    """The ``claude`` that the user's shell would run, or the one its own alias points to."""
+    found = shutil.which("claude", path=env.get("PATH", ""))
+    if found is None and (home := home_of(env)) is not None:
+        found = shutil.which(str(home / ".claude" / "local" / "claude"))
+    return found
+
+
+def _read_setup(env: Mapping[str, str], cwd: Path, args: Sequence[str]) -> ClaudeSetup:
+    keychain = (lambda: keychain_login(env)) if sys.platform == "darwin" else None
+    return read_setup(env, cwd, args, has_keychain_login=keychain)
+
+
+def _expected_url(settings: LaunchSettings) -> str:
+    """Where the gateway is or will be, so that a refusal starts none."""
+    info = read(settings.paths)
+    if info is not None and info.is_held and info.url:
+        return info.url
+    return connect_url(settings.host, settings.port)
+
+
+def _target(settings: LaunchSettings, url: str) -> GatewayTarget:
+    return GatewayTarget(
+        url=url,
+        key=settings.key,
+        upstream_base_url=settings.upstream_base_url,
+        has_own_key=settings.has_own_key,
+    )
+
+
+def _labels(settings: LaunchSettings, env: Mapping[str, str], cwd: Path) -> Labels:
+    return Labels(project=project_name(cwd, home_of(env)), branch=branch(cwd), label=settings.label)
+
+
+def _check_key(gateway: Health, key: str) -> None:
+    """A gateway started with another key would refuse every request of the session."""
+    if call(gateway, "GET", "/providers", key=key).status in (401, 403):
+        raise LaunchRefused(
+            f"the gateway at {gateway.url} was started with another gateway key: start it again, "
+            "or set STACKBILT_GATEWAY_KEY here as it was there"
+        )
+
+
+def _run(
+    program: str,
+    args: Sequence[str],
+    env: Mapping[str, str],
+    lease: Lease,
+    say: Callable[[str], None],
+) -> int:
+    argv = ["claude", *args]
+    return run_in_foreground(program, argv, env, on_start=lease.set_agent, say=say)

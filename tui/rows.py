@@ -1,0 +1,211 @@
+"""One turn as a row of the list, read from a summary without trusting it, and rows in order.
+
+A client chooses its model name and a provider its error text, so a value of the wrong type is
+treated as missing. Text stays raw here; it is neutralised where it is formatted.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from server.record import Phase, Status
+
+_EXACT = 2**53
+
+
+class Shown(StrEnum):
+    """The state of a turn as a reader distinguishes it."""
+
+    WAITING = "waiting"
+    STREAMING = "streaming"
+    OK = "ok"
+    ERROR = "error"
+    FAILED = "failed"
+    PARTIAL = "partial"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    INTERRUPTED = "interrupted"
+    UNKNOWN = "unknown"
+
+
+_TERMINAL = {
+    Status.COMPLETED: Shown.OK,
+    Status.ERROR: Shown.ERROR,
+    Status.FAILED: Shown.FAILED,
+    Status.PARTIAL: Shown.PARTIAL,
+    Status.CANCELLED: Shown.CANCELLED,
+    Status.REJECTED: Shown.REJECTED,
+    Status.INTERRUPTED: Shown.INTERRUPTED,
+}
+
+
+def text_of(value: object) -> str | None:
+    """A non-empty string, or ``None``."""
+    return value if isinstance(value, str) and value else None
+
+
+def number_of(value: object) -> float | None:
+    """A finite number, or ``None``; a bool is not a number."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) else None
+
+
+def count_of(value: object) -> int | None:
+    """A count of zero or more, or ``None``."""
+    if type(value) is int and 0 <= value < _EXACT:  # nearly every value there is
+        return value
+    result = number_of(value)
+    return int(result) if result is not None and result >= 0 else None
+
+
+def amount_of(value: object) -> float | None:
+    """Dollars of zero or more, or ``None``: a negative cost is a fault, not a gain."""
+    result = number_of(value)
+    return result if result is not None and result >= 0 else None
+
+
+def mapping_of(value: object) -> Mapping[str, Any]:
+    """A mapping, or an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """One turn as the list shows it; from ``server.record.Turn.summary``. Times in seconds."""
+
+    id: str
+    at: float
+    seq: int
+    shown: Shown
+    status: str
+    client: str | None
+    kind: str | None
+    route: str | None
+    model_asked: str | None
+    model_served: str | None
+    provider: str | None
+    project: str | None
+    session: str | None
+    label: str | None
+    payer: str | None
+    attempts: int
+    http_status: int | None
+    error_type: str | None
+    error_message: str | None
+    ttft_s: float | None
+    duration_s: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    output_estimate: int
+    cost_usd: float | None
+    cost_is_estimate: bool
+    list_price: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the turn is still in flight."""
+        return self.shown in (Shown.WAITING, Shown.STREAMING)
+
+
+def row_from(summary: Mapping[str, Any], seq: int) -> TurnRow | None:
+    """A row of a summary, or ``None`` when it has no id."""
+    turn_id = text_of(summary.get("id"))
+    if turn_id is None:
+        return None
+    status = text_of(summary.get("status")) or ""
+    return TurnRow(
+        id=turn_id,
+        at=number_of(summary.get("at")) or 0.0,
+        seq=seq,
+        shown=_shown(status, summary.get("phase")),
+        status=status,
+        client=text_of(summary.get("client")),
+        kind=text_of(summary.get("kind")),
+        route=text_of(summary.get("route")),
+        model_asked=text_of(summary.get("model_asked")),
+        model_served=text_of(summary.get("model_served")),
+        provider=text_of(summary.get("provider")),
+        project=text_of(summary.get("project")),
+        session=text_of(summary.get("session")),
+        label=text_of(summary.get("label")),
+        payer=text_of(summary.get("payer")),
+        attempts=count_of(summary.get("attempts")) or 0,
+        http_status=count_of(summary.get("http_status")),
+        error_type=text_of(summary.get("error_type")),
+        error_message=text_of(summary.get("error_message")),
+        ttft_s=number_of(summary.get("ttft_s")),
+        duration_s=number_of(summary.get("duration_s")),
+        input_tokens=count_of(summary.get("input_tokens")),
+        output_tokens=count_of(summary.get("output_tokens")),
+        cache_read_tokens=count_of(summary.get("cache_read_tokens")),
+        output_estimate=count_of(summary.get("output_estimate")) or 0,
+        cost_usd=amount_of(summary.get("cost_usd")),
+        cost_is_estimate=summary.get("cost_is_estimate") is True,
+        list_price=summary.get("list_price_equivalent") is True,
+    )
+
+
+def _shown(status: str, phase: object) -> Shown:
+    if status == Status.OPEN:
+        return Shown.WAITING if phase == Phase.WAITING else Shown.STREAMING
+    try:
+        return _TERMINAL[Status(status)]
+    except ValueError:
+        return Shown.UNKNOWN
+
+
+def mappings_in(value: object) -> list[Mapping[str, Any]]:
+    """The mappings in a list; anything else is left out."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+@dataclass(slots=True)
+class Book:
+    """Rows by id and their order, oldest first."""
+
+    rows: dict[str, TurnRow] = field(default_factory=dict)
+    order: list[tuple[float, str]] = field(default_factory=list)
+
+    def put(self, row: TurnRow) -> bool:
+        """Add or replace a row; whether it was added."""
+        known = self.rows.get(row.id)
+        if known is not None:
+            self.rows[row.id] = row if row.at == known.at else replace(row, at=known.at)
+            return False
+        self.rows[row.id] = row
+        bisect.insort(self.order, (row.at, row.id))
+        return True
+
+    def remove(self, turn_id: str) -> None:
+        row = self.rows.pop(turn_id, None)
+        if row is not None:
+            del self.order[bisect.bisect_left(self.order, (row.at, turn_id))]
+
+    def trim(self, most: int) -> None:
+        """Forget the oldest rows over ``most``, those still in flight last."""
+        while len(self.order) > most:
+            oldest = next((i for _, i in self.order if not self.rows[i].is_open), self.order[0][1])
+            self.remove(oldest)
+
+    def index(self, turn_id: str) -> int | None:
+        """Position counted from the newest."""
+        row = self.rows.get(turn_id)
+        if row is None:
+            return None
+        return len(self.order) - 1 - bisect.bisect_left(self.order, (row.at, turn_id))
+
+    def copy(self) -> Book:
+        return Book(dict(self.rows), list(self.order))

@@ -1,0 +1,79 @@
+"""What all screens have in common: a header, a footer with their keys, and a way to repaint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tui import keys
+from tui.context import Context
+from tui.format import neutralise
+from tui.widgets.footer import KeyFooter
+from tui.widgets.header import GatewayHeader
+from tui.widgets.lines_view import LineBlock
+
+QUIT_NOW = "quit.now"
+
+
+def bindings(context: str) -> list[BindingType]:
+    """The table's own keys of a context, as the toolkit wants them."""
+    own = [key for key in keys.TABLE if context in key.contexts and key.keys]
+    return [
+        Binding(
+            key.keys,
+            key.action,
+            key.help,
+            show=False,
+            id=key.id,
+            priority=key.id == QUIT_NOW,
+        )
+        for key in own
+    ]
+
+
+class GatewayScreen(Screen[None]):
+    """A full screen of the application."""
+
+    CONTEXT: ClassVar[str]
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.context = context
+
+    def compose(self) -> ComposeResult:
+        yield GatewayHeader(self.context)
+        yield from self.compose_body()
+        yield KeyFooter(self.context, self.CONTEXT)
+
+    def compose_body(self) -> Iterable[Widget]:
+        """The widgets between header and footer."""
+        raise NotImplementedError
+
+    def sync(self) -> None:
+        """Show the state as it is now; cheap when nothing changed."""
+        for block in self.query(LineBlock):
+            block.sync()
+
+    def on_screen_resume(self) -> None:
+        self.sync()
+
+    def tell(self, message: str, *, is_bad: bool = False) -> None:
+        """The outcome of something the user did."""
+        self.notify(
+            neutralise(message, 120),
+            severity="warning" if is_bad else "information",
+            timeout=3,
+            markup=False,
+        )
+
+    def refused(self, key_id: str) -> bool:
+        """Say why a key does nothing now; whether that was so."""
+        reason = keys.why_not(self.context.key(key_id), self.CONTEXT, self.context.facts())
+        if reason is not None:
+            self.tell(reason, is_bad=True)
+        return reason is not None

@@ -1,0 +1,162 @@
+"""The first screen: every turn as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import events, on
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from tui import columns, headline, keys, welcome
+from tui import format as fmt
+from tui.context import Context
+from tui.lines import EMPTY, Line, join, line, spread, width_of
+from tui.screens.base import GatewayScreen, bindings
+from tui.screens.detail import DetailScreen
+from tui.widgets.lines_view import LineBlock, LinesView
+from tui.widgets.live_list import LiveList
+
+LEAST_WIDTH, LEAST_HEIGHT = 60, 15
+"""Below this only one line is shown."""
+
+
+class LiveScreen(GatewayScreen):
+    """The list, or how to get something into it."""
+
+    CONTEXT = keys.LIVE
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.LIVE)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._list = LiveList(context.state, context.clock, id="list")
+        self._titles = LineBlock(self._title_lines, id="columns")
+        self._welcome = LinesView(self._welcome_lines, id="welcome")
+        self._status = LineBlock(self._status_lines, id="status")
+        self._small = LineBlock(self._small_lines, id="small")
+
+    def compose_body(self) -> Iterable[Widget]:
+        yield self._small
+        yield self._titles
+        yield self._list
+        yield self._welcome
+        yield self._status
+
+    def on_mount(self) -> None:
+        self._arrange()
+
+    def on_resize(self, event: events.Resize) -> None:
+        small = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
+        self.set_class(small, "-small")
+        self._arrange()
+
+    def sync(self) -> None:
+        self._arrange()
+        super().sync()
+        if self.has_class("-rows"):
+            self._list.sync()
+        else:
+            self._welcome.sync()
+
+    def _arrange(self) -> None:
+        """Show the list or the invitation, and give the keyboard to the one that is shown."""
+        has_rows = len(self.context.state) > 0
+        shown = self._list if has_rows else self._welcome
+        if self.has_class("-rows") != has_rows:
+            self.set_class(has_rows, "-rows")
+        if self.focused is not shown:
+            self.set_focus(shown, scroll_visible=False)
+
+    # -- lines -------------------------------------------------------------------------------
+
+    def _title_lines(self, _width: int) -> list[Line]:
+        # the list is narrower than the screen by its scrollbar
+        return [columns.titles(columns.layout(self._list.scrollable_content_region.width))]
+
+    def _welcome_lines(self, width: int) -> list[Line]:
+        copy_key = keys.first(self.context.key("copy").keys)
+        return welcome.lines(self.context.state.gateway, width, copy_key)
+
+    def _small_lines(self, width: int) -> list[Line]:
+        hint = (f"a list needs {LEAST_WIDTH} columns and {LEAST_HEIGHT} lines", "muted")
+        summary = headline.summary(self.context.state, width, self.context.clock.time())
+        return [summary, line(hint)] if self.size.height > 2 else [summary]
+
+    def _status_lines(self, width: int) -> list[Line]:
+        state = self.context.state
+        if not len(state):
+            return [EMPTY]
+        if state.is_frozen:
+            key = keys.first(self.context.key("live.freeze").keys)
+            badge = line((f" FROZEN +{state.pending} new ", "warn-badge"))
+            badge = join([badge, line((f"{key} shows the present", "muted"))], " ")
+        else:
+            badge = line((" FOLLOW ", "live-badge")) if state.follow else EMPTY
+        index = state.selected_index
+        place = "" if index is None else f"{index + 1}/"
+        position = line((f"{place}{fmt.plural(len(state), 'turn')}", "muted"))
+        left = join([line(" "), badge, position], " ")
+        room = width - width_of(left) - 3
+        return [spread(left, (*self._note(room), (" ", "text")), width)]
+
+    def _note(self, room: int) -> Line:
+        """The error of the selected turn, else what the signs of the cost column mean."""
+        state = self.context.state
+        row = state.row(state.selected or "")
+        if row is not None and (row.error_message or row.error_type):
+            text = f"{row.error_type or 'error'}: {row.error_message or ''}"
+            return line((fmt.neutralise(text, room), "bad"))
+        legend = ("L list price, not billed", "C client's key", "G gateway's key", "≈ estimate")
+        shown = [line((part, "muted")) for part in (*legend, "? unknown")]
+        while shown and width_of(join(shown, "  ")) > room:
+            shown.pop()
+        return join(shown, "  ")
+
+    # -- actions -----------------------------------------------------------------------------
+
+    def action_move(self, step: str) -> None:
+        if not self.has_class("-rows"):
+            self._welcome.move(step)
+            return
+        page = max(1, self._list.size.height - 1)
+        deltas = {
+            "up": -1,
+            "down": 1,
+            "page_up": -page,
+            "page_down": page,
+            "half_up": -(page // 2 or 1),
+            "half_down": page // 2 or 1,
+            "top": -len(self.context.state),
+            "bottom": len(self.context.state),
+        }
+        self.context.state.move(deltas[step])
+        self.sync()
+
+    def action_freeze(self) -> None:
+        if not self.refused("live.freeze"):
+            self.context.state.toggle_freeze(self.context.clock.time())
+            self.sync()
+
+    def action_follow(self) -> None:
+        if not self.refused("live.follow"):
+            state = self.context.state
+            state.set_follow(state.is_frozen or not state.follow)
+            self.sync()
+
+    def action_copy(self) -> None:
+        state = self.context.state
+        if self.refused("copy"):
+            return
+        if state.selected is None:
+            self.app.copy_to_clipboard(welcome.copied(state.gateway))
+            self.tell("Copied the two lines. Paste them where Claude Code starts.")
+        else:
+            self.app.copy_to_clipboard(fmt.neutralise(state.selected))
+            self.tell(f"Copied {state.selected}")
+
+    @on(LiveList.Opened)
+    def action_open(self) -> None:
+        selected = self.context.state.selected
+        if not self.refused("live.open") and selected is not None:
+            self.app.push_screen(DetailScreen(self.context, selected))

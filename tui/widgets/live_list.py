@@ -1,0 +1,181 @@
+"""The list of turns, drawn line by line.
+
+A table widget repaints all its rows when one cell changes, which holds the event loop (and with
+it every stream) for tens of milliseconds; here only the lines that differ are drawn.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from server.clock import Clock
+from tui import columns
+from tui.lines import EMPTY
+from tui.rows import TurnRow
+from tui.state import LiveState
+from tui.widgets.lines_view import ROLE_CLASSES, paint
+
+CACHED_STRIPS = 500
+LINES_PER_FRAME = 16
+"""Drawing this many holds the loop for a few milliseconds; the rest follows a frame later."""
+
+_Look = tuple[str, int, bool]
+"""What else a drawn row depends on: the age as text, the width, whether it is selected."""
+_Drawn = tuple[TurnRow, _Look] | None
+
+
+class LiveList(ScrollView, can_focus=True, inherit_bindings=False):
+    """Shows a ``LiveState``; the keys belong to the screen."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES) | {"live-list--selected"}
+
+    class Opened(Message):
+        """A row was double-clicked."""
+
+    def __init__(self, state: LiveState, clock: Clock, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._state = state
+        self._clock = clock
+        self._drawn: dict[int, _Drawn] = {}
+        self._strips: dict[str, tuple[TurnRow, _Look, Strip]] = {}
+        self._width = 0
+        self._is_waiting = False
+        self._top_id: str | None = None
+        self._was_selected: str | None = None
+        self._is_syncing = False
+
+    # -- following the state -----------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Follow the state: size, scroll position, and the lines that differ."""
+        count = len(self._state)
+        width = self._width = self.scrollable_content_region.width
+        self._is_syncing = True
+        if self.virtual_size != Size(width, count):
+            self.virtual_size = Size(width, count)
+        top = self._wanted_top(count)
+        if top != self.scroll_offset.y:
+            self.scroll_to(y=top, animate=False, force=True)
+        self._is_syncing = False
+        self._remember_top()
+        self._was_selected = self._state.selected
+        self._refresh_changed()
+
+    def _wanted_top(self, count: int) -> int:
+        """The first index to show: the same turn as before, or the newest when following."""
+        state, height = self._state, self._rows
+        top = self.scroll_offset.y
+        if state.follow and not state.is_frozen:
+            top = 0
+        elif top > 0 and self._top_id is not None:
+            index = state.index_of(self._top_id)
+            top = top if index is None else index
+        chosen = state.selected_index
+        if chosen is not None and self._must_show_selected(top):
+            top = min(max(top, chosen - height + 1), chosen)
+        return max(0, min(top, count - height))
+
+    def _must_show_selected(self, top: int) -> bool:
+        """Whether the user moved the selection, or new rows would push it out of sight."""
+        return self._state.selected != self._was_selected or top == 0
+
+    def _remember_top(self) -> None:
+        y = self.scroll_offset.y
+        self._top_id = self._state.at(y).id if y < len(self._state) else None
+
+    @property
+    def _rows(self) -> int:
+        return max(1, self.scrollable_content_region.height)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self._is_syncing:
+            return
+        self._remember_top()
+        if round(new_value) > 0 and self._state.follow and not self._state.is_frozen:
+            self._state.set_follow(False)
+
+    def on_resize(self) -> None:
+        self._was_selected = None
+        self.sync()
+
+    def notify_style_update(self) -> None:
+        self._strips.clear()
+        super().notify_style_update()
+
+    # -- drawing -----------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> float:
+        frozen_at = self._state.frozen_at
+        return self._clock.time() if frozen_at is None else frozen_at
+
+    def _wanted(self, y: int, now: float) -> _Drawn:
+        """What line ``y`` of the viewport should show."""
+        index = y + self.scroll_offset.y
+        if index >= len(self._state):
+            return None
+        row = self._state.at(index)
+        return row, (columns.age_text(row, now), self._width, row.id == self._state.selected)
+
+    def _refresh_changed(self) -> None:
+        """Repaint lines that differ, from the top, a bounded number in each frame."""
+        if self._is_waiting:
+            return
+        now = self._now
+        changed: list[Region] = []
+        for y in range(self._rows):
+            if not _is_same(self._drawn.get(y), self._wanted(y, now)):
+                changed.append(Region(0, y, self.size.width, 1))
+        if changed:
+            self.refresh(*changed[:LINES_PER_FRAME])
+        if len(changed) > LINES_PER_FRAME:
+            self._is_waiting = self.call_after_refresh(self._continue)
+
+    def _continue(self) -> None:
+        self._is_waiting = False
+        self._refresh_changed()
+
+    def render_line(self, y: int) -> Strip:
+        drawn = self._drawn[y] = self._wanted(y, self._now)
+        if drawn is None:
+            return paint(self, EMPTY, self.size.width)
+        row, look = drawn
+        known = self._strips.get(row.id)
+        if known is not None and known[0] is row and known[1] == look:
+            return known[2]
+        strip = self._draw(row, look[2])
+        if len(self._strips) >= CACHED_STRIPS:
+            self._strips.clear()
+        self._strips[row.id] = (row, look, strip)
+        return strip
+
+    def _draw(self, row: TurnRow, selected: bool) -> Strip:
+        layout = columns.layout(self._width)
+        spans = columns.row_line(row, layout, self._now, selected=selected)
+        name = "live-list--selected"
+        overlay = self.get_component_rich_style(name, partial=True) if selected else None
+        return paint(self, spans, self._width, overlay)
+
+    # -- the mouse ---------------------------------------------------------------------------
+
+    def on_click(self, event: events.Click) -> None:
+        index = event.y + self.scroll_offset.y
+        if index >= len(self._state):
+            return
+        self._state.select(index)
+        self.sync()
+        if event.chain == 2:
+            self.post_message(self.Opened())
+
+
+def _is_same(before: _Drawn, after: _Drawn) -> bool:
+    if before is None or after is None:
+        return before is after
+    return before[0] is after[0] and before[1] == after[1]
