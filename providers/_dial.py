@@ -83,9 +83,8 @@ class Dialer:
         literal = _literal(host, port)
         if literal is not None:
             return [literal]
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = await resolve(host, port)
         except socket.gaierror as error:
             if error.errno in _NO_SUCH_NAME and host not in self._resolved and has_route():
                 stage.no_such_name()
@@ -93,7 +92,7 @@ class Dialer:
         except UnicodeError:
             stage.no_such_name()
         self._resolved.add(host)
-        return interleave([(family, address) for family, _, _, _, address in found])
+        return interleave(addresses)
 
     async def _through_tunnel(
         self, stage: _Stage, sock: socket.socket, conn: Connection, proxy: Proxy
@@ -222,7 +221,7 @@ class _Tunnel(asyncio.Protocol):
 
 async def _adopt(
     sock: socket.socket,
-    factory: Callable[[], asyncio.Protocol],
+    factory: Callable[[], asyncio.BaseProtocol],
     stage: _Stage,
     tls: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
@@ -255,6 +254,13 @@ async def _start_tls(
     if transport is None:
         raise stage.tls_failed(ConnectionResetError())
     return transport
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """The addresses of a host name, in the resolver's order; ``socket.gaierror`` when none."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
 
 
 def _literal(host: str, port: int) -> Address | None:

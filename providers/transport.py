@@ -16,6 +16,7 @@ of the caller, raised before anything is sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 STALE_WINDOW_S = 10.0
 """A kept connection that ends unanswered later than this after a request was not stale: the
 upstream had taken the request, and sending it again would be a second, invisible generation."""
+
+CLOSE_WAIT_S = 1.0
 
 
 class Monotonic(Protocol):
@@ -212,13 +215,15 @@ class Transport:
         return len(idle)
 
     async def aclose(self) -> None:
-        """Close every connection, in use or not, and wait until the sockets are closed."""
+        """Close every connection, in use or not, and wait a moment for the sockets to close."""
         self._closed = True
         for conn in list(self._origin_of):
             conn.abort("was closed because the gateway stops")
         if self._closing:
             self._all_closed.clear()
-            await self._all_closed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WAIT_S):
+                    await self._all_closed.wait()
 
     # -- one exchange -------------------------------------------------------------------------
 
@@ -251,7 +256,12 @@ class Transport:
     async def _connect(self, origin: Origin, proxy: Proxy | None) -> Connection:
         conn = Connection(origin.label, self._buffer, self._lost, self._socket_closed)
         conn.generation = self._generation
-        await self._dialer.connect(origin, proxy, conn)
+        try:
+            await self._dialer.connect(origin, proxy, conn)
+        except BaseException:
+            # uvloop does not report the end of a connection that was never handed out.
+            self._socket_closed(conn)
+            raise
         if conn.lost:
             raise ConnectionDropped(f"{origin.label} closed the connection before answering.")
         self._origin_of[conn] = origin

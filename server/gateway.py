@@ -22,7 +22,7 @@ from server.engine import CommandResult, Snapshot, Subscription
 from server.http.admin import create_app
 from server.http.edge import Edge
 from server.http.models import ModelsEndpoint
-from server.instance import proof
+from server.instance import is_nonce, proof
 from server.interrupt import Draining
 from server.ledger import Ledger, LedgerReader, LedgerState
 from server.listen import Listener
@@ -142,9 +142,13 @@ class Gateway:
         self._tasks.append(spawn("ticker", self._ticker()))
         self._tasks.append(spawn("warm prices", asyncio.to_thread(self.services.prices.warm)))
 
+    def refuse_new(self) -> None:
+        """From here on new requests get the native 503 and health says ``draining``."""
+        self._state = "draining"
+
     async def drain(self, grace_s: float) -> int:
         """Refuse new requests and wait for those in flight; how many did not end in time."""
-        self._state = "draining"
+        self.refuse_new()
         self._announce_state()
         deadline = self.clock.monotonic() + grace_s
         while self.services.active and self.clock.monotonic() < deadline:
@@ -158,7 +162,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """End what still runs with the protocol's own error, then close everything."""
-        self._state = "draining"
+        self.refuse_new()
         running = list(self.services.active.values())
         for exchange in running:
             exchange.interrupt.fire(Draining())
@@ -315,7 +319,7 @@ class Gateway:
             "ledger": ledger,
             "providers": providers,
         }
-        if nonce:
+        if nonce and is_nonce(nonce):
             body["proof"] = proof(self._secret, nonce, self.port)
             body["instance"] = self.instance
         return body

@@ -30,6 +30,12 @@ TEXT_LIMIT: Final = 2000
 JSON_LIMIT: Final = 262_144
 """Longest JSON kept in one column, in bytes."""
 
+TOKENS_MAX: Final = 10**9
+COST_MAX_USD: Final = 100_000.0
+SECONDS_MAX: Final = 10_000_000.0
+"""Most that one turn can plausibly have; a figure beyond is a defect of whoever sent it, counts as
+unknown, and must not be able to overflow the sums that later turns are added to."""
+
 _INT_MAX: Final = 2**63 - 1
 
 
@@ -47,7 +53,8 @@ _INTEGER: Final = _names(
     "max_tokens body_bytes http_status bytes_down tool_calls output_estimate "
     "stream offload cost_is_estimate demo"
 )
-_REAL: Final = _names("at confidence ttft_s duration_s cost_usd")
+_REAL: Final = _names("at confidence cost_usd")
+_SECONDS: Final = _names("ttft_s duration_s")
 _JSON: Final = _names("cost_parts estimates reasons features")
 _USAGE_INTEGER: Final = _names(
     "input_tokens output_tokens cache_read_tokens cache_write_5m_tokens cache_write_1h_tokens "
@@ -58,7 +65,7 @@ _COMPUTED: Final = _names(
     "service_tier usage_raw blocks"
 )
 
-COLUMNS: Final = (*_TEXT, *_INTEGER, *_REAL, *_JSON, *_USAGE_INTEGER, *_COMPUTED)
+COLUMNS: Final = (*_TEXT, *_INTEGER, *_REAL, *_SECONDS, *_JSON, *_USAGE_INTEGER, *_COMPUTED)
 """The columns of ``turns`` that a row of ours fills, in its order."""
 
 ATTEMPT_COLUMNS: Final = Attempt.__slots__
@@ -149,10 +156,21 @@ def close_row(turn: Turn, boot_id: str) -> CloseRow:
 
 
 def nano_usd(usd: float | None) -> int | None:
-    """Dollars as whole nano-dollars, ``None`` when unknown or not a number."""
-    if usd is None or not math.isfinite(usd):
+    """Dollars as whole nano-dollars, ``None`` when unknown or not plausible."""
+    if usd is None or not abs(usd) <= COST_MAX_USD:
         return None
-    return max(-_INT_MAX, min(_INT_MAX, round(usd * 1e9)))
+    return round(usd * 1e9)
+
+
+def known_tokens(count: int | None) -> int | None:
+    """A token count, ``None`` when unknown or not plausible."""
+    # What a provider sends as a count is not always whole, whatever its type should be.
+    return int(count) if count is not None and 0 <= count <= TOKENS_MAX else None
+
+
+def known_seconds(seconds: float | None) -> float | None:
+    """A duration, ``None`` when unknown or not plausible."""
+    return seconds if seconds is not None and 0 <= seconds <= SECONDS_MAX else None
 
 
 def is_unpriced(turn: Turn, status: Status | None = None) -> bool:
@@ -161,7 +179,7 @@ def is_unpriced(turn: Turn, status: Status | None = None) -> bool:
     An upstream's refusal and a request that never reached one cost nothing; token counting is
     free; a client that left after the request was sent leaves an unknown amount behind.
     """
-    if turn.cost_usd is not None or turn.kind == "count_tokens":
+    if nano_usd(turn.cost_usd) is not None or turn.kind == "count_tokens":
         return False
     match status or turn.status:
         case Status.COMPLETED | Status.PARTIAL | Status.INTERRUPTED:
@@ -254,10 +272,12 @@ def _turn_values(turn: Turn, boot_id: str, status: Status) -> Row:
         values[name] = _integer(getattr(turn, name))
     for name in _REAL:
         values[name] = _real(getattr(turn, name))
+    for name in _SECONDS:
+        values[name] = known_seconds(getattr(turn, name))
     for name in _JSON:
         values[name] = _json(getattr(turn, name))
     for name in _USAGE_INTEGER:
-        values[name] = _integer(getattr(usage, name))
+        values[name] = known_tokens(getattr(usage, name))
     values["id"] = _text(turn.id)
     values["boot_id"] = _text(boot_id)
     values["status"] = status.value

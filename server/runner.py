@@ -173,8 +173,14 @@ async def _idle(gateway: Gateway, stop: Stop) -> None:
     clock = gateway.clock
     leases = Leases(gateway.loaded.paths.state_dir / LEASES_FOLDER)
     watch = IdleWatch(clock)
+    seen = 0
     while True:
         await clock.sleep(1.0)
+        if (requests := gateway.stats.counters()["requests"]) != seen:
+            seen = requests
+            watch.touch()
         if watch.observe(leases=leases.active(), in_flight=len(gateway.services.active)):
+            # In the same step, so that a launcher never finds it serving after this decision.
+            gateway.refuse_new()
             stop.request()
             return

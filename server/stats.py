@@ -17,7 +17,7 @@ from typing import Any, Final
 from providers.types import Payer
 from server.clock import Clock
 from server.ledger_read import LedgerReader, Total
-from server.ledger_rows import is_fallback, is_unpriced, nano_usd
+from server.ledger_rows import is_fallback, is_unpriced, known_seconds, known_tokens, nano_usd
 from server.ledger_schema import LedgerError
 from server.record import Status, Turn
 from server.stats_export import Histogram, exposition, seed_event
@@ -217,7 +217,8 @@ class Stats:
 
     def recent_events(self, limit: int = 100) -> list[dict[str, Any]]:
         """Finished turns in the seed's shape (``seed_event``), newest first, at most 1000."""
-        newest = sorted(self._recent, key=lambda summary: float(summary["at"]), reverse=True)
+        latest = reversed(self._recent)
+        newest = sorted(latest, key=lambda summary: float(summary["at"]), reverse=True)
         return [seed_event(summary) for summary in newest[: max(0, limit)]]
 
     def metrics_json(self) -> dict[str, Any]:
@@ -291,17 +292,17 @@ class Stats:
     def _account(self, turn: Turn) -> None:
         """Add a finished turn to the sums the ledger keeps too."""
         usage, cost = turn.usage, nano_usd(turn.cost_usd) or 0
-        has_time = turn.duration_s is not None
+        duration_s = known_seconds(turn.duration_s)
         sums = Sums(
             turns=1,
             fallback=int(is_fallback(turn)),
-            timed=int(has_time),
-            duration_us=round((turn.duration_s or 0.0) * 1e6),
-            input_tokens=usage.input_tokens or 0,
-            output_tokens=usage.output_tokens or 0,
-            cache_read_tokens=usage.cache_read_tokens or 0,
-            cache_write_5m_tokens=usage.cache_write_5m_tokens or 0,
-            cache_write_1h_tokens=usage.cache_write_1h_tokens or 0,
+            timed=int(duration_s is not None),
+            duration_us=round((duration_s or 0.0) * 1e6),
+            input_tokens=known_tokens(usage.input_tokens) or 0,
+            output_tokens=known_tokens(usage.output_tokens) or 0,
+            cache_read_tokens=known_tokens(usage.cache_read_tokens) or 0,
+            cache_write_5m_tokens=known_tokens(usage.cache_write_5m_tokens) or 0,
+            cache_write_1h_tokens=known_tokens(usage.cache_write_1h_tokens) or 0,
             cost_nusd=cost,
             estimated_nusd=cost if turn.cost_is_estimate else 0,
             unpriced=int(is_unpriced(turn)),

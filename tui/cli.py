@@ -127,8 +127,9 @@ def _serve(ctx: click.Context, *, has_ui: bool, is_demo: bool, has_lease: bool) 
 
     from server.runner import CannotStart
 
-    if has_ui and not (sys.stdout.isatty() and sys.stdin.isatty()):
-        say("this is not a terminal: use --no-ui to serve without a screen")
+    # The screen is drawn on stderr, so that one must be a terminal too.
+    if has_ui and not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        say("the screen needs a terminal; use --no-ui to serve without one")
         return EXIT_USAGE
     try:
         if is_demo:

@@ -203,7 +203,7 @@ class Column:
     title: str
     width: int
     priority: int
-    """0 is never left out; higher numbers go first when there is no room."""
+    """0 is never left out; the highest goes first, so that a wider screen never shows less."""
     cell: Cell
     align: Align = "left"
     most: int = 0
@@ -224,11 +224,11 @@ COLUMNS = (
     Column("cache", "CACHE", 5, 2, _plain(lambda r: _tokens(r, r.cache_read_tokens)), "right"),
     Column("out", "OUT", 6, 1, _plain(_output), "right"),
     Column("cost", "COST", fmt.COST_WIDTH, 0, _cost, "right", tail=1),
-    Column("ttft", "TTFT", fmt.DURATION_WIDTH, 6, _plain(_ttft), "right"),
+    Column("ttft", "TTFT", fmt.DURATION_WIDTH, 5, _plain(_ttft), "right"),
     Column("time", "TIME", fmt.DURATION_WIDTH, 1, _time, "right"),
     Column("route", "ROUTE", 10, 7, _plain(lambda r: r.route, "muted"), most=13),
     Column("via", "VIA", 9, 10, _plain(lambda r: r.provider, "muted"), most=12),
-    Column("place", "PROJECT", 8, 5, _plain(place_text, "muted"), most=30, share=1),
+    Column("place", "PROJECT", 8, 6, _plain(place_text, "muted"), most=30, share=1),
 )
 
 _MINIMAL = frozenset({"state", "age", "model", "out", "cost", "time", "cache"})
@@ -242,8 +242,8 @@ Layout = tuple[tuple[Column, int], ...]
 def layout(width: int) -> Layout:
     """The columns that fit ``width`` cells, and the width of each.
 
-    From 120 columns on everything is shown (the provider from 132 on), from 80 on no client,
-    below that only state, age, model, cost and time, with tokens as far as they fit.
+    A screen of 120 columns shows everything (the provider from 132 on), one of 80 no client;
+    below that there are only state, age, model, cost and time, and tokens as far as they fit.
     """
     allowed = _MINIMAL if width < 78 else _MEDIUM if width < 117 else _WIDE
     if width >= 130:
@@ -251,9 +251,12 @@ def layout(width: int) -> Layout:
     taken: list[Column] = []
     room = width - GUTTER
     for column in sorted(COLUMNS, key=lambda c: c.priority):
-        if column.id in allowed and (column.priority == 0 or column.width + 1 <= room):
-            taken.append(column)
-            room -= column.width + 1
+        if column.id not in allowed:
+            continue
+        if column.priority and column.width + 1 > room:
+            break
+        taken.append(column)
+        room -= column.width + 1
     return _grown([column for column in COLUMNS if column in taken], max(0, room))
 
 

@@ -16,7 +16,7 @@ from rich.cells import cell_len, get_character_cell_size
 
 TOKENS_WIDTH = 5
 DURATION_WIDTH = 5
-AGE_WIDTH = 4
+AGE_WIDTH = 3
 COST_WIDTH = 9
 ELLIPSIS = "…"
 UNKNOWN = "?"
@@ -192,12 +192,18 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """Whole seconds, minutes, hours or days since something, in at most 4 cells."""
+    """Whole seconds, minutes, hours, days, weeks or years since something, in at most 3 cells."""
     whole = max(0, int(seconds))
-    for limit, unit, suffix in ((60, 1, "s"), (3600, 60, "m"), (86_400, 3600, "h")):
+    for limit, unit, suffix in (
+        (60, 1, "s"),
+        (3600, 60, "m"),
+        (86_400, 3600, "h"),
+        (100 * 86_400, 86_400, "d"),
+        (100 * 604_800, 604_800, "w"),
+    ):
         if whole < limit:
             return f"{whole // unit}{suffix}"
-    return f"{min(whole // 86_400, 999)}d"
+    return f"{min(whole // 31_557_600, 99)}y"
 
 
 def money(usd: float | None) -> str:

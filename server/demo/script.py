@@ -146,7 +146,7 @@ def session(rng: random.Random, index: int) -> Iterator[Step]:
         if number == 2 and index % 4 == 1:
             yield s.step(Answer(status=529, first_byte_s=0.2), rng.uniform(0.2, 0.8))
         if number == 3 and index % 4 == 2:
-            cut = Answer(text * 3, "", None, 6, read, write, cut_after_words=12)
+            cut = Answer(_FINAL, "", None, 6, read, write, cut_after_words=12)
             yield s.step(cut, rng.uniform(0.2, 0.8))
         yield s.step(answer, rng.uniform(0.3, 1.5))
         s.reply(answer)
@@ -155,7 +155,7 @@ def session(rng: random.Random, index: int) -> Iterator[Step]:
         if number == 1:
             yield from _subagent(s, rng)
     final = Answer(_FINAL, "", None, 4, read, write, words_per_s=rng.uniform(35, 60))
-    leave = 1.8 if index % 5 == 3 else None
+    leave = 1.2 if index % 5 == 3 else None
     yield s.step(final, 0.6, leave_after_s=leave)
     s.reply(final)
     yield _count(s)

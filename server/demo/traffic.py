@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Iterator
 
@@ -55,11 +56,17 @@ class Traffic:
         """Send each step of one session after its pause and read the answer to its end."""
         for step in steps:
             await self._clock.sleep(step.pause_s)
-            try:
-                async with asyncio.timeout(step.leave_after_s):
+            with contextlib.suppress(UpstreamError):
+                if step.leave_after_s is None:
                     await self._send(step)
-            except (TimeoutError, UpstreamError):
-                continue
+                else:
+                    await self._send_and_leave(step, step.leave_after_s)
+
+    async def _send_and_leave(self, step: Step, seconds: float) -> None:
+        asking = spawn("demo request", self._send(step))
+        await self._clock.sleep(seconds)
+        asking.cancel()
+        await asyncio.wait({asking})
 
     async def _send(self, step: Step) -> None:
         response = await self._transport.request(

@@ -144,10 +144,14 @@ def _scripted(request: h11.Request) -> Answer:
 
 def _events(answer: Answer, model: str) -> list[tuple[str, dict[str, Any], bool]]:
     """(event name, data, whether it is one word of the paced answer)."""
-    usage = {
+    usage: dict[str, Any] = {
         "input_tokens": answer.input_tokens,
         "cache_read_input_tokens": answer.cache_read,
         "cache_creation_input_tokens": answer.cache_write,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": answer.cache_write,
+            "ephemeral_1h_input_tokens": 0,
+        },
         "output_tokens": 1,
     }
     message: dict[str, Any] = {

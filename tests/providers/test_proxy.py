@@ -294,10 +294,10 @@ async def test_proxy_that_is_not_there() -> None:
 
 
 async def test_proxy_whose_name_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def getaddrinfo(*_: object, **__: object) -> None:
+    async def resolve(*_: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "not known")
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_dial, "resolve", resolve)
     monkeypatch.setattr(_dial, "has_route", lambda: True)
     transport = Transport(proxies=ProxyMap.fixed("http://proxy.exmaple:3128"))
     with pytest.raises(ProxyFailed, match=r"proxy\.exmaple does not exist"):

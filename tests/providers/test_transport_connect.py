@@ -79,17 +79,14 @@ def names(
     """Replace name lookup; returns the list of names that are asked for."""
     asked: list[str] = []
 
-    async def getaddrinfo(_: object, host: str, port: int, **__: object) -> list[Any]:
+    async def resolve(host: str, port: int) -> list[Address]:
         asked.append(host)
         answer = table[host]
         if isinstance(answer, BaseException):
             raise answer
-        return [
-            (V6 if ":" in a else V4, socket.SOCK_STREAM, 6, "", (a, port, 0, 0) if ":" in a else (a, port))
-            for a in answer
-        ]  # fmt: skip
+        return [(V4, (address, port)) for address in answer]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_dial, "resolve", resolve)
     return asked
 
 
@@ -134,10 +131,10 @@ async def test_no_name_server_means_offline(
 
 
 async def test_name_lookup_without_an_answer_means_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def getaddrinfo(*_: object, **__: object) -> None:
+    async def resolve(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_dial, "resolve", resolve)
     transport = Transport(connect_timeout_s=0.01)
     error = await failure(transport, Origin("https", "api.example", 443))
     assert type(error) is Offline
@@ -177,6 +174,12 @@ async def test_name_that_resolved_before_cannot_be_misspelt(
         transport.drop_idle()
         table["api.example"] = socket.gaierror(socket.EAI_NONAME, "not known")
         assert type(await failure(transport, origin)) is Offline
+
+
+async def test_names_are_looked_up_for_real(transport: Transport) -> None:
+    async with ScriptedUpstream(respond(200, body=b"ok")) as upstream:
+        assert await exchange(transport, Origin("http", "localhost", upstream.port)) == b"ok"
+        assert upstream.requests[0].header(b"host") == b"localhost:%d" % upstream.port
 
 
 async def test_address_literals_are_not_looked_up(

@@ -12,6 +12,8 @@ from fake_clock import FakeClock
 from ledger_faults import (
     Faults,
     WriterHarness,
+    dead_boot,
+    files_limited_to,
     is_sound,
     locked_by_another_process,
     rows,
@@ -20,7 +22,9 @@ from ledger_faults import (
 from turn_factory import NOON, finish, finished, opened
 
 from server.ledger import Ledger
-from server.ledger_rows import CloseRow, close_row
+from server.ledger_rows import CloseRow, Item, LostRow, RejectRow, close_row, open_row
+from server.ledger_spill import Spill, load
+from server.ledger_writer import Writer
 
 PATIENCE_S = 10
 
@@ -504,3 +508,91 @@ def test_counts_alone_are_announced_once_a_second(path: Path) -> None:
 
     assert [state.status for state in harness.told] == ["ok", "degraded"]
     assert harness.writer.state().spilled == 20
+
+
+def test_a_disk_that_is_full_for_every_file_keeps_rows_in_memory(path: Path) -> None:
+    harness = WriterHarness(path)
+    harness.writer.start()
+    first, second = opened(), opened()
+    harness.open(first)
+    harness.writer.work()
+    with files_limited_to(1):
+        harness.close(finish(first))
+        future = harness.open(second)
+        harness.writer.work()
+        harness.writer.work(retry=True)
+        state = harness.writer.state()
+        assert state.status == "degraded"
+        assert state.detail is not None
+        assert state.detail.endswith("turns are kept in memory only")
+        assert not future.done()
+
+    harness.settle()
+    harness.writer.close()
+
+    assert statuses(path) == {first.id: "completed", second.id: "open"}
+    assert harness.writer.state().lost == 0
+    assert is_sound(path)
+
+
+def test_a_torn_append_leaves_the_spill_as_it_was(path: Path) -> None:
+    path.parent.mkdir()
+    spill = Spill(path, dead_boot("dead"))
+    turns = [finished() for _ in range(3)]
+    spill.append([close_row(turns[0], "dead")])
+    whole = spill.path.read_bytes()
+
+    with files_limited_to(len(whole) + 100), pytest.raises(OSError, match="large"):
+        spill.append([close_row(turns[1], "dead")])
+
+    assert spill.path.read_bytes() == whole
+    spill.append([close_row(turns[2], "dead")])
+    assert spill.rows == 2
+    spill.close()
+    owner, items = load(spill.path)
+    assert owner == dead_boot("dead")
+    assert [item.key for item in items] == [("turn", turns[0].id), ("turn", turns[2].id)]
+
+
+def test_every_kind_of_row_survives_the_spill(path: Path) -> None:
+    path.parent.mkdir()
+    items: list[Item] = [
+        open_row(opened(blocks=b"\x00\xff"), "dead"),
+        close_row(finished(blocks=None), "dead"),
+        RejectRow(int(NOON), "bad key", "dead", 401, 3),
+        LostRow("dead", 5),
+    ]
+    spill = Spill(path, dead_boot("dead"))
+    spill.append(items)
+    spill.close()
+
+    assert list(load(spill.path)[1]) == items
+
+    harness = WriterHarness(path, "after")
+    report = harness.writer.start()
+    harness.writer.close()
+    assert (report.replayed, report.state.lost) == (4, 5)
+    assert rows(path, "SELECT reason, count FROM rejects") == [("bad key", 3)]
+
+
+def test_the_thread_outlives_a_defect(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(path, clock=FakeClock(NOON), boot_id="boot-1")
+    ledger.start()
+    work, calls = Writer.work, []
+
+    def defective(self: Writer, *, retry: bool = False) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError("a defect")
+        work(self, retry=retry)
+
+    monkeypatch.setattr(Writer, "work", defective)
+    turn = opened()
+    ledger.open_turn(turn)
+    assert ledger.flush(PATIENCE_S)
+    ledger.close(PATIENCE_S)
+
+    assert statuses(path) == {turn.id: "open"}
+    assert "unexpected error" in caplog.text

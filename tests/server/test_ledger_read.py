@@ -186,8 +186,8 @@ def test_any_turn_reads_back_as_it_was(harness: WriterHarness, path: Path) -> No
         features=st.dictionaries(_text, _json, max_size=4),
         raw=st.dictionaries(_text, _json, max_size=4),
         chain=st.lists(st.sampled_from(["anthropic", "groq"]), max_size=3),
-        number=st.none() | st.integers(0, 2**62),
-        seconds=st.none() | st.floats(0, 1e6),
+        number=st.none() | st.integers(0, 10**9),
+        seconds=st.none() | st.floats(0, 1e5),
     )
     def check(
         text: str,
@@ -211,6 +211,26 @@ def test_any_turn_reads_back_as_it_was(harness: WriterHarness, path: Path) -> No
         assert reader.recent(1) == [turn.summary()]
 
     check()
+
+
+def test_absurd_figures_are_unknown_and_spoil_no_sum(harness: WriterHarness, path: Path) -> None:
+    """A provider that reports nonsense must not overflow what later turns are added to."""
+    for _ in range(3):
+        absurd = finished(cost_usd=1e12, duration_s=1e15)
+        absurd.usage = Usage(2**62, -5, 2**62, 2**62, 2**62, raw={"input_tokens": 2**62})
+        harness.close(absurd)
+        harness.close(finished(cost_usd=1.0))
+        harness.settle()
+
+    (total,) = LedgerReader(path).totals()
+
+    assert harness.writer.state().lost == 0
+    assert (total.turns, total.unpriced, total.cost_nusd) == (6, 3, 3_000_000_000)
+    assert (total.input_tokens, total.output_tokens, total.timed) == (30, 60, 3)
+    stored = LedgerReader(path).turn(absurd.id)
+    assert stored is not None
+    assert (stored["input_tokens"], stored["output_tokens"]) == (None, None)
+    assert stored["usage_raw"] == {"input_tokens": 2**62}
 
 
 def test_values_no_database_takes_are_made_safe(harness: WriterHarness, path: Path) -> None:

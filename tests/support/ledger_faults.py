@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -146,6 +147,20 @@ def is_sound(path: Path) -> bool:
 def dead_boot(boot_id: str) -> Boot:
     """A boot of a process that cannot be alive."""
     return Boot(boot_id, 2**22 + 1, "no such process", NOON - 100)
+
+
+@contextlib.contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond ``size`` bytes inside the block, as on a full disk.
+
+    A write across the bound is cut short first and refused next, which is what makes torn lines.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 _HOLDER = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -132,7 +133,9 @@ class Peer(asyncio.Protocol):
     def half_close(self) -> None:
         """Send FIN (with TLS, without close_notify) but go on reading."""
         self.is_ending = True
-        self._socket().shutdown(socket.SHUT_WR)
+        # A duplicate descriptor: the event loops' own socket objects do not all offer this.
+        with socket.socket(fileno=os.dup(self._socket().fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """Send RST at once."""

@@ -47,7 +47,7 @@ class Item(msgspec.Struct):
     @property
     def kind(self) -> str:
         """The item type; an item with a role and no type is a ``message``."""
-        if isinstance(self.type, str):
+        if isinstance(self.type, str) and self.type:
             return self.type
         return "message" if isinstance(self.role, str) else "unknown"
 

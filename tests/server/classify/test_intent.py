@@ -238,8 +238,8 @@ SECRET = "hunter2hunter2"
 def test_any_messages_body_is_classified(body: Json) -> None:
     body["messages"] = [user(SECRET), *body["messages"]]
     body.setdefault("tool_choice", {"type": SECRET})
-    check(intent(body), SECRET)
-    check(classify(read_as(Protocol.CHAT, encode(body)), None, eager), SECRET)
+    for protocol in (Protocol.MESSAGES, Protocol.CHAT):
+        check(classify(read_as(protocol, encode(body)), None, eager), SECRET)
 
 
 @steady

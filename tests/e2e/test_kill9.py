@@ -1,0 +1,131 @@
+"""kill -9 under load: a turn of which the client has seen a byte is never lost.
+
+Acknowledged means: the client got any byte of the answer (the turn has a row), or its very last
+byte (the row is terminal, with the usage of that answer).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from anthropic_streams import MESSAGE_STOP, START_USAGE, message_delta, message_start, text_delta
+from anthropic_streams import block_stop, text_start
+from gateway_process import Call, GatewayHome, GatewayProcess, message
+from scripted_upstream import Request, Script, ScriptedUpstream, respond, sse
+
+CLIENTS = 16
+MOST_NEWS = 400
+"""Kill after at most so many pieces of answers; one answer has 3 to 20."""
+
+
+class Answers:
+    """Paced answers, each with an output count of its own, so that rows cannot be mixed up."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._count = 0
+
+    def route(self, request: Request) -> Script:
+        """A stream or a whole answer, as the request asks."""
+        self._count += 1
+        usage = {"output_tokens": self._count}
+        if not json.loads(request.body)["stream"]:
+            body = {"type": "message", "usage": START_USAGE | usage, "stop_reason": "end_turn"}
+            kind = [(b"Content-Type", b"application/json")]
+            return respond(200, kind, json.dumps(body).encode())
+        pieces = [message_start(START_USAGE), text_start(0)]
+        pieces += [text_delta(0, "word ") for _ in range(self._chance.randrange(1, 12))]
+        pieces += [block_stop(0), message_delta("end_turn", usage), MESSAGE_STOP]
+        return sse(pieces, delay=self._chance.choice([0.0, 0.001, 0.005]))
+
+
+class Acknowledged:
+    """What the clients have seen, by turn id."""
+
+    def __init__(self) -> None:
+        self.opened: set[str] = set()
+        self.ended: dict[str, int] = {}
+        """Output tokens of the answers that arrived whole."""
+        self.news = 0
+
+    def note(self, call: Call) -> None:
+        """Take down what has arrived of one call."""
+        self.news += 1
+        if call.turn_id is None:
+            return
+        self.opened.add(call.turn_id)
+        if call.is_whole and call.status == 200:
+            self.ended[call.turn_id] = _output_tokens(bytes(call.body))
+
+
+def _output_tokens(body: bytes) -> int:
+    """The final count, from a stream or a whole answer."""
+    return int(body.rpartition(b'"output_tokens":')[2].split(b"}")[0].split(b",")[0])
+
+
+async def load_until_killed(
+    gateway: GatewayProcess, seen: Acknowledged, chance: random.Random, moment: int
+) -> None:
+    """Keep ``CLIENTS`` requests running until that many pieces have arrived, then kill."""
+    is_killed = False
+    limit = seen.news + moment
+
+    def on_news(call: Call) -> None:
+        nonlocal is_killed
+        seen.note(call)
+        if seen.news >= limit and not is_killed:
+            is_killed = True
+            gateway.kill()
+
+    async def client(is_stream: Callable[[], bool]) -> None:
+        while not is_killed:
+            await gateway.call(message(stream=is_stream()), on_news=on_news).run()
+
+    await asyncio.gather(*(client(lambda: chance.random() < 0.8) for _ in range(CLIENTS)))
+
+
+def check(home: GatewayHome, seen: Acknowledged) -> None:
+    """The ledger, after a restart, against everything that was acknowledged so far."""
+    rows = {
+        turn_id: (status, tokens)
+        for turn_id, status, tokens in home.rows("SELECT id, status, output_tokens FROM turns")
+    }
+    assert seen.opened - rows.keys() == set(), "acknowledged turns without a row"
+    wrong = {
+        turn_id: rows[turn_id]
+        for turn_id, tokens in seen.ended.items()
+        if rows[turn_id] != ("completed", tokens)
+    }
+    assert wrong == {}, f"{len(wrong)} of {len(seen.ended)} whole answers are not recorded"
+    assert [turn_id for turn_id, (status, _) in rows.items() if status == "open"] == []
+    assert home.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+async def run_rounds(folder: Path, rounds: int, seed: int) -> None:
+    chance, seen = random.Random(seed), Acknowledged()
+    async with ScriptedUpstream(route=Answers(seed).route) as upstream:
+        home = GatewayHome(folder, upstream.base_url)
+        for _ in range(rounds):
+            async with home.serve() as gateway:
+                if seen.opened:
+                    check(home, seen)
+                await load_until_killed(gateway, seen, chance, chance.randrange(1, MOST_NEWS))
+        async with home.serve():
+            check(home, seen)
+    assert len(seen.ended) > rounds
+    interrupted = [status for status in home.statuses().values() if status == "interrupted"]
+    assert interrupted, "no kill met a running answer"
+
+
+async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    await run_rounds(tmp_path, rounds=2, seed=1)
+
+
+@pytest.mark.faults
+async def test_nothing_acknowledged_is_lost_in_many_kills(tmp_path: Path) -> None:
+    await run_rounds(tmp_path, rounds=24, seed=2)
