@@ -324,7 +324,7 @@ class Gateway:
             body["instance"] = self.instance
         return body
 
-    def decide(self, route: str, kind: str) -> dict[str, Any]:
+    def decide(self, protocol: Protocol, route: str, kind: str) -> dict[str, Any]:
         """Where such a request goes now: its baseline."""
-        entry = self.services.settings.routing.baseline.messages[0]
+        entry = self.services.settings.routing.baseline_of(protocol)[0]
         return {"provider": entry.provider, "model": entry.model}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from server.classify.client import ClientFacts
@@ -10,12 +9,6 @@ from server.classify.continuation import is_bare_continuation
 from server.classify.outline import Outline
 
 Match = Callable[[Outline, ClientFacts], bool]
-
-_TITLE_ORDER = re.compile(
-    r"\b(?:generate|write|create|produce|suggest|give|output)\b[^.\n]{0,60}\btitle\b"
-    r"|\btitle (?:generator|writer)\b",
-    re.I,
-)
 
 
 def system_says(*phrases: str) -> Match:
@@ -96,9 +89,3 @@ def judges_permission(o: Outline, _: ClientFacts) -> bool:
         if allows and blocks and subject and verdict:
             return True
     return False
-
-
-def asks_for_title(o: Outline, _: ClientFacts) -> bool:
-    """A short system prompt that wants a title for one text, as other agents' title calls do."""
-    system = " ".join(o.system)
-    return o.n_messages <= 2 and len(system) <= 1_500 and bool(_TITLE_ORDER.search(system[:300]))

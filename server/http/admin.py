@@ -10,6 +10,7 @@ import msgspec
 from quart import Quart, Response, request
 from quart.typing import ResponseReturnValue
 
+from providers.types import Protocol as WireProtocol
 from server.engine import Snapshot, Subscription
 from server.events import Event
 from server.explain import explain
@@ -41,7 +42,7 @@ class AdminView(Protocol):
     async def recent(self, limit: int) -> list[dict[str, Any]]:
         """Turn summaries, newest first."""
 
-    def decide(self, route: str, kind: str) -> dict[str, Any]:
+    def decide(self, protocol: WireProtocol, route: str, kind: str) -> dict[str, Any]:
         """The decision part of an explanation."""
 
 

@@ -20,6 +20,7 @@ from agent_bodies import (
 from hypothesis import given
 
 from providers.protocols.peek import BadRequest
+from providers.types import Protocol
 from server.explain import explain
 
 STEP = main_turn(user("go"), assistant(tool_use()), user(tool_result()))
@@ -82,7 +83,8 @@ def test_a_body_that_has_a_field_called_request_is_a_body() -> None:
 def test_the_decision_can_come_from_the_gateway() -> None:
     asked: list[tuple[str, str]] = []
 
-    def decide(route: str, kind: str) -> dict[str, Any]:
+    def decide(protocol: Protocol, route: str, kind: str) -> dict[str, Any]:
+        assert protocol is Protocol.CHAT
         asked.append((route, kind))
         return {"provider": "groq", "model": None if len(asked) == 1 else "small"}
 

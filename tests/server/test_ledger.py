@@ -28,7 +28,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ledger(path: Path) -> Iterator[Ledger]:
-    made = Ledger(path, clock=FakeClock(NOON), boot_id="boot-1")
+    connect = Faults(flushes=False).connect
+    made = Ledger(path, clock=FakeClock(NOON), boot_id="boot-1", connect=connect)
     made.start()
     yield made
     made.close(PATIENCE_S)
@@ -76,6 +77,14 @@ def test_closing_stores_everything_the_turn_knows(ledger: Ledger, path: Path) ->
 
     assert reader.turn(turn.id) == turn.detail()
     assert reader.recent(5) == [turn.summary()]
+
+
+def test_a_terminal_state_is_on_disk_before_its_future_is_done(ledger: Ledger, path: Path) -> None:
+    turn = finished()
+    ledger.close_turn(turn, lambda: None).result(PATIENCE_S)
+    assert statuses(path) == {turn.id: "completed"}
+    ledger.close_turn(turn).result(PATIENCE_S)
+    assert ledger.state.duplicates == 1
 
 
 def test_the_terminal_state_is_written_once(ledger: Ledger, path: Path) -> None:

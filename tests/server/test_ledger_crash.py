@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_clock import FakeClock
-from ledger_faults import Faults, WriterHarness, is_sound, locked_by_another_process, statuses
+from ledger_faults import WriterHarness, is_sound, locked_by_another_process, statuses
 from turn_factory import NOON
 
 from server.ledger import Ledger
@@ -92,7 +92,7 @@ def test_nothing_acknowledged_is_lost_when_killed_while_degraded(tmp_path: Path)
     with locked_by_another_process(path):
         said = kill_after(child, 12)
         assert statuses(path) == {}
-    harness = WriterHarness(path, connector=Faults().connect)
+    harness = WriterHarness(path)
     report = harness.writer.start()
     harness.writer.close()
 

@@ -83,7 +83,7 @@ def test_the_ledger_recovers_by_itself_once_the_lock_is_gone(path: Path) -> None
 
 
 def test_tries_come_at_growing_intervals(path: Path) -> None:
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     faults.fails_at = faults.calls + 1
@@ -101,7 +101,7 @@ def test_tries_come_at_growing_intervals(path: Path) -> None:
 
 
 async def test_a_try_comes_when_its_time_has_come(path: Path) -> None:
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     faults.fails_at, faults.fails_once = faults.calls + 1, True
@@ -115,8 +115,8 @@ async def test_a_try_comes_when_its_time_has_come(path: Path) -> None:
     assert not harness.writer.is_degraded
 
 
-def test_a_full_disk_keeps_every_row(path: Path) -> None:
-    faults = Faults()
+def test_a_full_disk_keeps_every_row(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     harness.writer.close()
@@ -133,6 +133,10 @@ def test_a_full_disk_keeps_every_row(path: Path) -> None:
     assert state.detail == f"the disk is full; turns are kept in {harness.spill.name}"
     assert 0 < len(statuses(path)) < 60
     assert state.spilled == 60 - len(statuses(path))
+    for _ in range(5):
+        harness.writer.work(retry=True)
+    assert harness.writer.wait_s() == 5.0, "a database that opens but cannot grow is no success"
+    assert caplog.text.count("cannot be written") == 1
 
     faults.heal()
     harness.settle()
@@ -144,13 +148,16 @@ def test_a_full_disk_keeps_every_row(path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails_once", [True, False])
-def test_a_failure_at_any_call_loses_and_doubles_nothing(path: Path, fails_once: bool) -> None:
+def test_a_failure_at_any_call_loses_and_doubles_nothing(
+    path: Path, fails_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One life of a writer, again and again, each time with a later call failing."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
     failing_call, total = 0, 1
     while failing_call <= total:
         failing_call += 1
         home = path.with_name(str(failing_call)) / "ledger.sqlite3"
-        faults = Faults()
+        faults = Faults(flushes=False)
         faults.fails_at, faults.fails_once = failing_call, fails_once
         harness = WriterHarness(home, connector=faults.connect)
         harness.writer.start()
@@ -205,7 +212,7 @@ def test_a_removed_folder_is_noticed_and_made_again(path: Path) -> None:
 
 
 def test_a_spill_whose_folder_was_removed_is_written_again(path: Path) -> None:
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     faults.fails_at = faults.calls + 1
@@ -227,7 +234,7 @@ def test_a_spill_whose_folder_was_removed_is_written_again(path: Path) -> None:
 
 
 def test_a_spill_removed_for_good_is_counted_as_lost(path: Path) -> None:
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     faults.fails_at = faults.calls + 1
@@ -273,7 +280,7 @@ def test_without_database_and_spill_the_newest_rows_stay_in_memory(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.ledger_writer.RING_ROWS", 5)
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     harness.spill.mkdir()
@@ -306,7 +313,7 @@ def test_a_close_takes_the_place_of_its_open_in_memory(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.ledger_writer.RING_ROWS", 2)
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     harness.spill.mkdir()
@@ -331,7 +338,7 @@ def test_lost_rows_are_remembered_through_the_spill(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.ledger_writer.RING_ROWS", 1)
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     harness.spill.mkdir()
@@ -355,7 +362,7 @@ def test_lost_rows_are_remembered_through_the_spill(
 def test_rows_that_fit_nowhere_at_the_end_are_counted_and_said(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     harness.spill.mkdir()
@@ -431,7 +438,7 @@ def test_a_damaged_page_is_found_at_start(path: Path) -> None:
 
 
 def test_damage_met_while_running_is_moved_aside_too(path: Path) -> None:
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     first, second = opened(), opened()
@@ -452,7 +459,7 @@ def test_damage_met_while_running_is_moved_aside_too(path: Path) -> None:
 
 
 def test_a_disk_that_damages_everything_is_not_filled_with_copies(path: Path) -> None:
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     faults.code = sqlite3.SQLITE_CORRUPT
@@ -498,7 +505,7 @@ def test_the_log_is_cut_after_a_quiet_while(path: Path) -> None:
 
 
 def test_counts_alone_are_announced_once_a_second(path: Path) -> None:
-    faults = Faults()
+    faults = Faults(flushes=False)
     harness = WriterHarness(path, connector=faults.connect)
     harness.writer.start()
     faults.fails_at = faults.calls + 1

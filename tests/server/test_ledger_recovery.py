@@ -259,7 +259,7 @@ def test_a_migration_that_stops_anywhere_leaves_one_schema_or_the_other(
     while failing_call <= total:
         failing_call += 1
         path.write_bytes(original)
-        faults = Faults()
+        faults = Faults(flushes=False)
         faults.fails_at = failing_call
         harness = WriterHarness(path, "after", connector=faults.connect)
         harness.writer.start()

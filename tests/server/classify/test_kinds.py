@@ -79,16 +79,6 @@ BODIES: dict[str, tuple[str, str, bool, Json]] = {
         True,
         background_call("Summarize this coding conversation in under 50 characters.", "text"),
     ),
-    "title of another agent": (
-        "title",
-        "summary",
-        True,
-        {
-            "model": "m",
-            "system": "You are a title generator. Answer with one line.",
-            "messages": [user("my disk is full")],
-        },
-    ),
     "codex title": (
         "title",
         "summary",

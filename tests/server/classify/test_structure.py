@@ -59,6 +59,10 @@ PENDING = {
     "interrupted, only a reminder": messages(
         CALL, user(tool_result("[Request interrupted by user]"), text(REMINDER))
     ),
+    "interrupted after steering, nothing new": messages(
+        CALL,
+        user(tool_result(), text("use tabs"), text("[Request interrupted by user for tool use]")),
+    ),
     "prefill": messages(CALL, RESULT, assistant("{")),
     "codex": codex_turn(item("user", "fix it"), CODEX_CALL, OUTPUT),
     "codex, list output": codex_turn(
@@ -150,6 +154,7 @@ def test_going_on_without_tools_is_just_a_message() -> None:
 
 def test_yes_as_the_first_word_continues_nothing() -> None:
     assert intent(main_turn(user("yes"))).kind == "user_turn"
+    assert intent(main_turn(user("yes"), assistant("{"))).kind == "user_turn"
 
 
 def test_going_on_in_a_long_conversation_is_long_context() -> None:
