@@ -11,12 +11,14 @@ from quart import Quart, Response, request
 from quart.typing import ResponseReturnValue
 
 from providers.types import Protocol as WireProtocol
+from server.clock import Clock
 from server.engine import Snapshot, Subscription
 from server.events import Event
 from server.explain import explain
 from server.http.errors import HttpError, render, shape_of
 from server.record import new_turn_id
 from server.stats import Stats, seed_event
+from server.tasks import spawn
 
 _STREAM_KEEPALIVE_S = 15.0
 _MAX_RECENT = 5000
@@ -26,6 +28,7 @@ class AdminView(Protocol):
     """What the endpoints need from the engine; ``server.gateway.Gateway`` has it."""
 
     stats: Stats
+    clock: Clock
 
     async def snapshot(self) -> Snapshot:
         """See ``server.engine``."""
@@ -134,7 +137,7 @@ def _event_routes(app: Quart, view: AdminView) -> None:
         after = int(last) if last.isdecimal() else None
         subscription = view.subscribe(after)
         response = Response(
-            _event_stream(subscription),
+            _event_stream(subscription, view.clock),
             content_type="text/event-stream",
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
         )
@@ -142,25 +145,41 @@ def _event_routes(app: Quart, view: AdminView) -> None:
         return response
 
 
-async def _event_stream(subscription: Subscription) -> AsyncIterator[bytes]:
+async def _event_stream(subscription: Subscription, clock: Clock) -> AsyncIterator[bytes]:
     """Server-Sent Events; ``id`` is the event's ``seq``, a lost event is told as ``resync``."""
+    waiting: asyncio.Task[Event | None] | None = None
+    quiet: asyncio.Task[None] | None = None
     try:
         yield b": connected\n\n"
         while True:
-            try:
-                async with asyncio.timeout(_STREAM_KEEPALIVE_S):
-                    events = [await subscription.get(), *subscription.drain()]
-            except TimeoutError:
+            waiting = waiting or spawn("event", _next(subscription))
+            quiet = spawn("quiet", clock.sleep(_STREAM_KEEPALIVE_S))
+            await asyncio.wait({waiting, quiet}, return_when=asyncio.FIRST_COMPLETED)
+            quiet.cancel()
+            if not waiting.done():
                 yield b": keep-alive\n\n"
                 continue
-            except StopAsyncIteration:
+            first = waiting.result()
+            if first is None:
                 return
+            waiting = None
+            events = [first, *subscription.drain()]
             if subscription.resync:
                 subscription.resync = False
                 yield b'event: resync\ndata: {"type":"resync"}\n\n'
             yield b"".join(_encode(event) for event in events)
     finally:
+        for task in (waiting, quiet):
+            if task is not None:
+                task.cancel()
         subscription.close()
+
+
+async def _next(subscription: Subscription) -> Event | None:
+    try:
+        return await subscription.get()
+    except StopAsyncIteration:
+        return None
 
 
 def _encode(event: Event) -> bytes:

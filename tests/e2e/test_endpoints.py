@@ -151,12 +151,19 @@ def _events(data: bytes) -> list[dict[str, object]]:
 
 
 async def test_the_event_stream_keeps_its_connection_alive(tmp_path: Path) -> None:
+    clock = FakeClock()
     async with (
         ScriptedUpstream() as upstream,
-        live_gateway(tmp_path / "h", upstream.base_url, clock=FakeClock()) as gateway,
+        live_gateway(tmp_path / "h", upstream.base_url, clock=clock) as gateway,
+        await gateway.open("GET", "/events/stream") as stream,
     ):
-        async with await gateway.open("GET", "/events/stream") as stream:
-            assert await stream.read() == b": connected\n\n"
+        assert await stream.read() == b": connected\n\n"
+        for _ in range(2):
+            reading = asyncio.ensure_future(stream.read())
+            while not reading.done():
+                await clock.advance(1.0)
+                await asyncio.sleep(0.001)
+            assert await reading == b": keep-alive\n\n"
 
 
 async def test_explain_dispatches_nothing(tmp_path: Path) -> None:
