@@ -29,11 +29,11 @@ check: lint ## formatting, lint, types, layers and architecture tests
 test: lint ## everything in check, and the whole test suite
 	@$(PYTEST) -q -n 2 --dist worksteal -m "not clients and not faults" $(ARGS)
 
-test-clients: env-dev ## drive the real Claude Code through the gateway (needs it installed)
-	@$(PYTEST) -q -m clients $(ARGS)
+test-clients: env-dev ## drive the real Claude Code through the gateway (fetched with npm)
+	@$(PYTEST) -q -m clients -o timeout=1800 $(ARGS)
 
 test-faults: env-dev ## the heavier fault runs: kill -9 under load and the like
-	@$(PYTEST) -q -m faults $(ARGS)
+	@$(PYTEST) -q -m faults -o timeout=1800 $(ARGS)
 
 bench: env-dev ## the benchmarks, each as a table of ratios measured in one run
 	@for bench in tests/benchmarks/bench_*.py; do \

@@ -19,7 +19,9 @@ HIGH_WATER = 256 * 1024
 """Body bytes buffered before the socket is no longer read."""
 READ_SIZE = 256 * 1024
 """Bytes read at once, at most."""
-WRITE_SLICE = 64 * 1024
+WRITE_QUEUE = 64 * 1024
+"""Request bytes waiting for the socket before nothing more is written."""
+WRITE_SLICE = 128 * 1024
 """Larger bodies are written piecewise, so that an early answer is seen and others get a turn."""
 
 
@@ -110,7 +112,7 @@ class Connection(asyncio.BufferedProtocol):
     def attach(self, transport: asyncio.Transport) -> None:
         """Use ``transport`` from now on (after ``start_tls`` nobody calls ``connection_made``)."""
         self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_SLICE)
+        transport.set_write_buffer_limits(high=WRITE_QUEUE)
 
     def make_idle(self) -> None:
         """Forget the response; only after ``is_reusable``."""
@@ -138,7 +140,7 @@ class Connection(asyncio.BufferedProtocol):
         """Write one request; returns early when the response begins before all was written.
 
         Raises ``WriteFailed`` when the socket breaks or the peer takes nothing for
-        ``timeout_s`` seconds.
+        ``timeout_s`` seconds. After any exception the caller aborts the connection.
         """
         message = self._message
         message.start(bodiless=head.bodiless, keep_alive=head.keep_alive)
@@ -164,7 +166,7 @@ class Connection(asyncio.BufferedProtocol):
     async def _flushed(self, timeout_s: float) -> None:
         """Give the other connections a turn, and wait while the socket takes no more."""
         if not self._write_paused:
-            await self._turn()
+            await asyncio.sleep(0)
         while self._write_paused and not self.lost and self._message.phase is Phase.HEAD:
             if not await self._wait_at_most(timeout_s):
                 self.abort()
@@ -176,13 +178,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def _broken_write(self) -> WriteFailed:
         return WriteFailed(f"{self._label} closed the connection while the request was sent.")
-
-    async def _turn(self) -> None:
-        try:
-            await asyncio.sleep(0)
-        except BaseException:
-            self.abort()
-            raise
 
     async def wait_head(self) -> None:
         """Wait for the final response head; then ``status`` and ``headers`` are set.

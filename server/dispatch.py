@@ -5,10 +5,11 @@ This is the one place that decides what an upstream's failure means for the clie
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import unquote
 
 from providers.errors import (
@@ -31,6 +32,7 @@ from server.headers import first, to_upstream
 from server.http.body import CLOSE, drain, read_body
 from server.http.errors import HttpError, render, shape_of
 from server.interrupt import BodyStalled, ClientGone, ClientStalled, Draining, Interrupt
+from server.patience import Patience
 from server.policy import NoCandidate, Plan, Target, plan_baseline
 from server.record import Attempt, Phase, Status, Turn, new_turn_id
 from server.relay import NativeRelay
@@ -40,15 +42,13 @@ from server.timers import Verdict, Watch, total_deadline_s
 
 _log = logging.getLogger("sbgw.dispatch")
 
-LEDGER_WAIT_S = 0.02
-"""How long dispatch waits for the write-ahead row before it goes on without."""
-
 
 class Dispatcher:
     """Serves client requests on the native Messages routes."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._patience = Patience()
 
     async def handle(self, inbound: Inbound, receive: Receive, sink: Sink) -> None:
         """Serve one authenticated request to its terminal state; it always gets an answer."""
@@ -56,14 +56,15 @@ class Dispatcher:
         services, turn = self._services, exchange.turn
         accepted_at = services.clock.monotonic()
         services.active[turn.id] = exchange
-        body = b""
+        sink.before_start = partial(self._assure_opened, exchange)
+        sink.before_end = partial(self._settle, exchange, accepted_at)
         try:
             with exchange.interrupt:
-                body = await self._receive(exchange, receive)
+                await self._receive(exchange, receive)
                 async with _watching(receive, exchange):
-                    await self._serve(exchange, body, accepted_at)
+                    await self._serve(exchange, exchange.body, accepted_at)
         except (ClientGone, ClientStalled) as reason:
-            self._cancelled(turn, reason)
+            self._cancelled(exchange, reason)
         except Draining:
             await self._fail(exchange, HttpError(503, "api_error", "the gateway is shutting down"))
         except BodyStalled:
@@ -77,8 +78,10 @@ class Dispatcher:
             await self._fail(exchange, HttpError(500, "api_error", failed))
         finally:
             services.active.pop(turn.id, None)
-            self._close(exchange, body, accepted_at)
-            exchange.done.set()
+            try:
+                self._close(exchange, accepted_at)
+            finally:
+                exchange.done.set()
 
     def _accept(self, inbound: Inbound, sink: Sink) -> Exchange:
         clock = self._services.clock
@@ -100,7 +103,7 @@ class Dispatcher:
         watch = Watch(self._services.timer_limits, deadline)
         return Exchange(turn, inbound, sink, watch)
 
-    async def _receive(self, exchange: Exchange, receive: Receive) -> bytes:
+    async def _receive(self, exchange: Exchange, receive: Receive) -> None:
         watch, clock = exchange.watch, self._services.clock
 
         def arrived() -> None:
@@ -109,11 +112,10 @@ class Dispatcher:
         arrived()
         limit = self._services.settings.server.max_body_mb * 1024 * 1024
         try:
-            body = await read_body(exchange.inbound.headers, receive, limit, arrived)
+            exchange.body = await read_body(exchange.inbound.headers, receive, limit, arrived)
         finally:
             watch.receiving_since = None
-        exchange.turn.body_bytes = len(body)
-        return body
+        exchange.turn.body_bytes = len(exchange.body)
 
     # ------------------------------------------------------------------ before dispatch
 
@@ -131,7 +133,7 @@ class Dispatcher:
         if credential is None:
             raise self._no_credential(upstream.name)
         turn.payer = credential.payer
-        await self._open(turn)
+        await self._patience.briefly(self._open(exchange))
         if target.model is not None and target.model != turn.model_asked and readable is body:
             body = anthropic_request.replace_model(body, target.model)
         await self._attempt(exchange, upstream, target, credential, body, accepted_at)
@@ -172,14 +174,17 @@ class Dispatcher:
         text = NO_CREDENTIAL.format(provider=name, env=env, env_file=self._services.env_file)
         return HttpError(401, "authentication_error", text, reason="no_credential")
 
-    async def _open(self, turn: Turn) -> None:
-        """Announce the turn and wait a moment for its write-ahead row."""
-        services = self._services
-        written = services.ledger.open_turn(turn)
+    def _open(self, exchange: Exchange) -> Future[None]:
+        """Announce the turn; the future is done with its write-ahead row."""
+        services, turn = self._services, exchange.turn
+        exchange.opened = opened = services.ledger.open_turn(turn)
         services.stats.turn_opened(turn)
         services.bus.publish("turn.opened", turn=turn.summary())
-        turn_is_recorded = asyncio.wrap_future(written)
-        await asyncio.wait({turn_is_recorded}, timeout=LEDGER_WAIT_S)
+        return opened
+
+    async def _assure_opened(self, exchange: Exchange) -> None:
+        """Bring the write-ahead row to safety before the client sees a byte."""
+        await self._patience.wait(exchange.opened or self._open(exchange))
 
     # ------------------------------------------------------------------ the attempt
 
@@ -210,14 +215,18 @@ class Dispatcher:
                     exchange, upstream, credential, body, attempt, accepted_at
                 )
         except UpstreamError as error:
+            if exchange.is_recorded:
+                await self._hand_over(exchange)
+                return
             attempt.outcome, attempt.error = error.code, str(error)[:300]
+            attempt.duration_s = clock.monotonic() - started
             await self._upstream_failed(exchange, upstream.name, error)
         except BaseException:
-            attempt.outcome = "cancelled"
+            if not exchange.is_recorded:
+                attempt.outcome = "cancelled"
             raise
         finally:
             exchange.expire = None
-            attempt.duration_s = clock.monotonic() - started
 
     async def _exchange_bytes(
         self,
@@ -271,9 +280,10 @@ class Dispatcher:
         closes, because closing on unread bytes can reset it before the client saw the answer.
         """
         turn, sink = exchange.turn, exchange.sink
-        turn.error_type, turn.error_message = error.error_type, error.message[:300]
-        if sink.finished:
+        if exchange.is_recorded:
+            await self._hand_over(exchange)
             return
+        turn.error_type, turn.error_message = error.error_type, error.message[:300]
         if sink.started:
             turn.status = Status.PARTIAL
             await sink.write(error_event(error.error_type, error.message, turn.id))
@@ -282,29 +292,55 @@ class Dispatcher:
         turn.status = Status.FAILED if turn.attempts or error.status >= 500 else Status.REJECTED
         turn.http_status = error.status
         headers, body = render(error, shape_of(exchange.inbound.path), turn.id)
-        before_end = drain(unread) if unread is not None and error.status == 413 else None
-        await sink.respond(error.status, headers + gateway_headers(turn)[1:], body, before_end)
-        turn.delivery = Delivery.FULL
+        linger = partial(drain, unread) if unread is not None and error.status == 413 else None
+        await sink.respond(error.status, headers + gateway_headers(turn)[1:], body, linger)
 
-    def _cancelled(self, turn: Turn, reason: Exception) -> None:
+    async def _hand_over(self, exchange: Exchange) -> None:
+        """Send the end of an answer that was complete when something interrupted it."""
+        if not exchange.sink.finished:
+            await exchange.sink.finish()
+
+    def _cancelled(self, exchange: Exchange, reason: Exception) -> None:
+        turn = exchange.turn
+        if exchange.is_recorded:
+            return
         if turn.status is Status.OPEN:
             turn.status = Status.CANCELLED
         turn.error_type = "client_stalled" if isinstance(reason, ClientStalled) else None
 
-    def _close(self, exchange: Exchange, body: bytes, accepted_at: float) -> None:
-        """The terminal state: price, record, count and announce it, once."""
+    async def _settle(self, exchange: Exchange, accepted_at: float) -> None:
+        """Bring the terminal row to safety before the client sees the end of its answer."""
+        if exchange.turn.status is not Status.PARTIAL:
+            exchange.turn.delivery = Delivery.FULL
+        try:
+            recorded = self._record(exchange, accepted_at)
+        except Exception:
+            # The answer is the client's, whatever is wrong with our books.
+            _log.exception("turn %s cannot be recorded", exchange.turn.id)
+            return
+        await self._patience.wait(recorded)
+
+    def _record(self, exchange: Exchange, accepted_at: float) -> Future[None]:
+        """The terminal state, priced; the future is done when it is recorded."""
         services, turn = self._services, exchange.turn
+        exchange.is_recorded, exchange.expire = True, None
         if turn.status is Status.OPEN:
             turn.status = Status.CANCELLED
         turn.phase = Phase.DONE
         turn.duration_s = services.clock.monotonic() - accepted_at
         turn.bytes_down = exchange.sink.bytes_sent
-        if turn.provider is None:
-            services.ledger.open_turn(turn)
-            services.stats.turn_opened(turn)
-            services.bus.publish("turn.opened", turn=turn.summary())
+        if turn.attempts and turn.attempts[-1].duration_s is None:
+            turn.attempts[-1].duration_s = turn.duration_s - turn.attempts[-1].started_s
+        if exchange.opened is None:
+            self._open(exchange)
         accounting.price(turn, services.prices, services.clock.time())
-        services.ledger.close_turn(turn, _digester(turn, exchange.inbound, body, services))
+        return services.ledger.close_turn(turn, _digester(exchange, services))
+
+    def _close(self, exchange: Exchange, accepted_at: float) -> None:
+        """Record the turn if its answer had no end, then count and announce it, once."""
+        services, turn = self._services, exchange.turn
+        if not exchange.is_recorded:
+            self._record(exchange, accepted_at)
         services.stats.turn_finished(turn)
         services.bus.publish("turn.finished", turn=turn.summary())
 
@@ -325,12 +361,11 @@ async def _watching(receive: Receive, exchange: Exchange) -> AsyncIterator[None]
         watcher.cancel()
 
 
-def _digester(
-    turn: Turn, inbound: Inbound, body: bytes, services: Services
-) -> Callable[[], None] | None:
+def _digester(exchange: Exchange, services: Services) -> Callable[[], None] | None:
+    turn, body = exchange.turn, exchange.body
     if turn.status is Status.REJECTED:
         return None
-    coding = first(inbound.headers, b"content-encoding")
+    coding = first(exchange.inbound.headers, b"content-encoding")
     return lambda: understanding.digest(turn, body, coding, services.digest_key)
 
 

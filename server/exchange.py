@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ from server.credentials import Access
 from server.interrupt import BodyStalled, ClientStalled, Interrupt
 from server.record import Turn
 from server.timers import Verdict, Watch
+
+TAIL = 16 * 1024
+"""Bytes of a whole answer that wait for ``Sink.before_end``; what is before them need not."""
 
 Send = Callable[[Any], Awaitable[None]]
 Receive = Callable[[], Awaitable[Any]]
@@ -39,9 +43,16 @@ class Sink:
         self.finished = False
         self.bytes_sent = 0
         self.writing_since: float | None = None
+        self.before_start: Callable[[], Awaitable[None]] | None = None
+        """Awaited before the first byte."""
+        self.before_end: Callable[[], Awaitable[None]] | None = None
+        """Awaited once, before the bytes by which the client sees that its answer is complete."""
+        self._tail = b""
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the status line and the fields; from here on nothing can be taken back."""
+        if self.before_start is not None:
+            await self.before_start()
         self.started = True
         await self._guarded({"type": "http.response.start", "status": status, "headers": headers})
 
@@ -52,27 +63,39 @@ class Sink:
 
     async def finish(self) -> None:
         """End the body cleanly."""
+        await self._end_is_near()
         self.finished = True
-        await self._guarded({"type": "http.response.body", "body": b"", "more_body": False})
+        tail, self._tail = self._tail, b""
+        await self._guarded({"type": "http.response.body", "body": tail, "more_body": False})
 
     async def respond(
         self,
         status: int,
         headers: Headers,
         body: bytes,
-        before_end: Coroutine[Any, Any, None] | None = None,
+        linger: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """A whole answer at once; ``headers`` without a length.
 
-        ``before_end`` runs when all bytes are out but the exchange is not yet over.
+        ``linger`` runs when all bytes are out but the exchange is not yet over.
         """
         length = (b"content-length", str(len(body)).encode())
         await self.start(status, [*headers, length])
-        if body:
-            await self.write(body)
-        if before_end is not None:
-            await before_end
+        if len(body) > TAIL:
+            await self.write(body[:-TAIL])
+        self._tail = body[-TAIL:]
+        self.bytes_sent += len(self._tail)
+        if linger is not None:
+            await self._end_is_near()
+            tail, self._tail = self._tail, b""
+            await self._guarded({"type": "http.response.body", "body": tail, "more_body": True})
+            await linger()
         await self.finish()
+
+    async def _end_is_near(self) -> None:
+        before_end, self.before_end = self.before_end, None
+        if before_end is not None:
+            await before_end()
 
     async def _guarded(self, message: dict[str, Any]) -> None:
         self.writing_since = self._clock.monotonic()
@@ -91,6 +114,12 @@ class Exchange:
         self.sink = sink
         self.watch = watch
         self.interrupt = Interrupt()
+        self.body = b""
+        """Of the request, as received; empty until it is complete."""
+        self.opened: Future[None] | None = None
+        """Done with the write-ahead row; ``None`` until the turn is announced."""
+        self.is_recorded = False
+        """The terminal row is on its way: the turn must not change any more."""
         self.keepalive: Callable[[], None] | None = None
         """Sends the protocol's keep-alive; set while a stream is committed."""
         self.stop_reading: Callable[[], None] | None = None

@@ -19,7 +19,7 @@ from typing import Final
 from server.clock import Clock
 from server.ledger_boots import this_boot
 from server.ledger_read import LedgerReader, Total
-from server.ledger_rows import OpenRow, RejectRow, close_row, open_row
+from server.ledger_rows import OpenRow, RejectRow, close_row, digest_row, open_row
 from server.ledger_schema import (
     Connect,
     LedgerError,
@@ -58,6 +58,7 @@ REJECTS_S: Final = 1.0
 class _Closing:
     turn: Turn
     extra: Callable[[], None] | None
+    future: Future[None]
 
 
 @dataclass(slots=True)
@@ -76,6 +77,11 @@ class _Inbox:
     @property
     def is_empty(self) -> bool:
         return not (self.opened or self.closing or self.flushes or self.overflow)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a request goes on only when rows in here are durable."""
+        return bool(self.opened or self.closing)
 
 
 class Ledger:
@@ -137,9 +143,7 @@ class Ledger:
         The future is done once the row is durable: committed, or in the fsynced spill file. It
         never fails; it stays pending while neither is possible.
         """
-        future: Future[None] = Future()
-        # A caller that stops waiting must not cancel what the thread will resolve.
-        future.set_running_or_notify_cancel()
+        future = _promise()
         try:
             row = open_row(turn, self._boot_id)
         except Exception:
@@ -152,17 +156,19 @@ class Ledger:
             self._wake.notify()
         return future
 
-    def close_turn(self, turn: Turn, extra: Callable[[], None] | None = None) -> None:
+    def close_turn(self, turn: Turn, extra: Callable[[], None] | None = None) -> Future[None]:
         """Write the turn's terminal state; the turn must not change any more.
 
-        ``extra`` runs on the ledger's thread just before, and may fill in what is costly to
-        compute (``turn.blocks``, ``turn.body_hash``).
+        The future is like that of ``open_turn``. ``extra`` runs on the ledger's thread afterwards,
+        and may fill in what is costly to compute (``turn.blocks``, ``turn.body_hash``).
         """
+        future = _promise()
         with self._wake:
             if self._has_room():
                 kept = self._room_for_extra(extra)
-                self._inbox.closing.append(_Closing(turn, kept))
+                self._inbox.closing.append(_Closing(turn, kept, future))
             self._wake.notify()
+        return future
 
     def record_reject(self, reason: str, http_status: int) -> None:
         """Count a request that was refused without becoming a turn: one row a second and reason."""
@@ -293,17 +299,16 @@ class Ledger:
         for reject in rejects:
             writer.add(reject)
         for closing in inbox.closing:
-            if closing.extra is None:
-                self._add_closed(writer, closing.turn)
-            else:
+            self._add_closed(writer, closing)
+            if closing.extra is not None:
                 self._digesting.append(closing)
-        if inbox.opened:
+        if inbox.is_waited_for:
             writer.work()
         self._digest(writer)
         writer.work(retry=bool(inbox.flushes))
 
     def _digest(self, writer: Writer) -> None:
-        """Run the extras, but not while a new turn waits for its write-ahead row."""
+        """Run the extras, but not while a turn waits for its row."""
         while self._digesting:
             closing = self._digesting.popleft()
             with self._wake:
@@ -313,15 +318,17 @@ class Ledger:
                     closing.extra()
             except Exception:
                 _log.exception("the digests of turn %s are missing", closing.turn.id)
-            self._add_closed(writer, closing.turn)
-            if self._inbox.opened:
+            turn = closing.turn
+            if turn.blocks is not None or turn.body_hash is not None:
+                writer.add(digest_row(turn))
+            if self._inbox.is_waited_for:
                 return
 
-    def _add_closed(self, writer: Writer, turn: Turn) -> None:
+    def _add_closed(self, writer: Writer, closing: _Closing) -> None:
         try:
-            writer.add(close_row(turn, self._boot_id))
+            writer.add(close_row(closing.turn, self._boot_id), closing.future)
         except Exception:
-            _log.exception("turn %s cannot be recorded", turn.id)
+            _log.exception("turn %s cannot be recorded", closing.turn.id)
             writer.give_up(1)
 
     def _answer_flushes(self, writer: Writer) -> None:
@@ -339,3 +346,10 @@ class Ledger:
                 self._on_change(state)
             except Exception:
                 _log.exception("a listener of the ledger's state failed")
+
+
+def _promise() -> Future[None]:
+    """A future that a caller who stops waiting cannot cancel under the thread's hands."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future

@@ -110,6 +110,17 @@ class CloseRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestRow:
+    """What was computed from a turn's body after its terminal row was written."""
+
+    values: Row
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return ("digest", str(self.values["id"]))
+
+
+@dataclass(frozen=True, slots=True)
 class RejectRow:
     """How many requests were refused for one reason within one second, so far."""
 
@@ -136,7 +147,7 @@ class LostRow:
         return ("lost", self.boot_id)
 
 
-Item = OpenRow | CloseRow | RejectRow | LostRow
+Item = OpenRow | CloseRow | DigestRow | RejectRow | LostRow
 """One thing to write; applying it twice changes nothing."""
 
 
@@ -153,6 +164,12 @@ def close_row(turn: Turn, boot_id: str) -> CloseRow:
         tuple(_attempt_values(attempt) for attempt in turn.attempts),
         tuple(_limit_values(turn.at, limit) for limit in turn.rate_limits),
     )
+
+
+def digest_row(turn: Turn) -> DigestRow:
+    """The digests of the turn, which may be missing."""
+    values: Row = {"id": _text(turn.id), "blocks": turn.blocks, "body_hash": _text(turn.body_hash)}
+    return DigestRow(values)
 
 
 def nano_usd(usd: float | None) -> int | None:
@@ -242,6 +259,8 @@ def to_record(item: Item) -> dict[str, Any]:
         case CloseRow(values, attempts, limits):
             record = {"k": "close", "turn": _readable(values)}
             return record | {"attempts": list(attempts), "limits": list(limits)}
+        case DigestRow(values):
+            return {"k": "digest", "turn": _readable(values)}
         case RejectRow():
             return {"k": "reject"} | {name: getattr(item, name) for name in item.__slots__}
         case LostRow(boot_id, count):
@@ -257,6 +276,9 @@ def from_record(record: Mapping[str, Any]) -> Item | None:
             return CloseRow(
                 _stored(record["turn"]), tuple(record["attempts"]), tuple(record["limits"])
             )
+        case "digest":
+            stored = _stored(record["turn"])
+            return DigestRow({name: stored[name] for name in ("id", "blocks", "body_hash")})
         case "reject":
             return RejectRow(**{name: record[name] for name in RejectRow.__slots__})
         case "lost":

@@ -125,14 +125,14 @@ def check_pages(conn: sqlite3.Connection, path: Path) -> None:
 def configure(conn: sqlite3.Connection, durability: str, busy_ms: int) -> None:
     """Set what SQLite keeps per connection, and WAL, which it keeps per file."""
     conn.execute(f"PRAGMA busy_timeout = {busy_ms}")
-    conn.execute("PRAGMA foreign_keys = ON")
-    conn.execute("PRAGMA journal_mode = WAL")
-    conn.execute("PRAGMA wal_autocheckpoint = 1000")
     if durability == "full":
         conn.execute("PRAGMA synchronous = FULL")
         conn.execute("PRAGMA fullfsync = ON")
     else:
         conn.execute("PRAGMA synchronous = NORMAL")
+    conn.execute("PRAGMA foreign_keys = ON")
+    conn.execute("PRAGMA journal_mode = WAL")
+    conn.execute("PRAGMA wal_autocheckpoint = 1000")
 
 
 def migrate(

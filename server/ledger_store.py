@@ -23,6 +23,7 @@ from server.ledger_rows import (
     ATTEMPT_COLUMNS,
     COLUMNS,
     CloseRow,
+    DigestRow,
     Item,
     LostRow,
     OpenRow,
@@ -69,6 +70,7 @@ _CLOSE_TURN: Final = (
     # ``interrupted`` is a presumption; what really happened replaces it.
     + " WHERE turns.status IN ('open', 'interrupted')"
 )
+_DIGEST: Final = "UPDATE turns SET blocks = :blocks, body_hash = :body_hash WHERE id = :id"
 _ATTEMPT: Final = _insert("attempts", ("turn_id", *ATTEMPT_COLUMNS)) + " ON CONFLICT DO NOTHING"
 _LIMIT: Final = (
     _insert("rate_limits", ("turn_id", "position", "provider", "name", "fields"))
@@ -206,6 +208,8 @@ class Store:
                 self._conn.execute(_OPEN_TURN, values)
             case CloseRow():
                 return self._close_turn(item)
+            case DigestRow(values):
+                self._conn.execute(_DIGEST, values)
             case RejectRow():
                 self._conn.execute(
                     _REJECT, {name: getattr(item, name) for name in RejectRow.__slots__}

@@ -212,6 +212,13 @@ _ADD_TO_ROLLUP = """
 """
 
 
+_COUNTED_UPDATE = (
+    "UPDATE OF at, demo, provider, route, kind, payer, status, fallback, duration_s, input_tokens,"
+    " output_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cost_nusd,"
+    " cost_is_estimate, unpriced"
+)
+
+
 def _rollup_trigger(name: str, event: str, row: str, sign: str) -> str:
     change = _ADD_TO_ROLLUP.replace("ROW.", f"{row}.").replace("SIGN", sign)
     return (
@@ -234,8 +241,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         _REJECTS,
         _ROLLUP,
         _rollup_trigger("rollup_insert", "INSERT", "NEW", "1"),
-        _rollup_trigger("rollup_update_out", "UPDATE", "OLD", "-1"),
-        _rollup_trigger("rollup_update_in", "UPDATE", "NEW", "1"),
+        _rollup_trigger("rollup_update_out", _COUNTED_UPDATE, "OLD", "-1"),
+        _rollup_trigger("rollup_update_in", _COUNTED_UPDATE, "NEW", "1"),
     ),
 )
 """Statements that lead from one ``user_version`` to the next; a released step never changes."""

@@ -92,7 +92,9 @@ class Writer:
         self._replay: Iterator[Item] | None = None
         self._ring: dict[tuple[str, ...], _Kept] = {}
         self._report = StartReport(LedgerState("degraded", str(path)))
-        self._detail: str | None = None
+        self._trouble: str | None = None
+        """Why the database cannot be written."""
+        self._spill_works = True
         self._notice: str | None = None
         self._damage: BaseException | None = None
         self._moves = 0
@@ -193,6 +195,8 @@ class Writer:
                 return max(0.0, self._retry_at - self._clock.monotonic())
             case _Mode.REPLAYING:
                 return 0.0
+            case _Mode.OK if self._ring:
+                return RETRY_S[0]
             case _Mode.OK:
                 return IDLE_S if self._dirty else None
 
@@ -206,12 +210,22 @@ class Writer:
         return LedgerState(
             status="ok" if self._mode is _Mode.OK else "degraded",
             path=str(self._path),
-            detail=self._detail or self._notice,
+            detail=self._detail(),
             spilled=self._spill.rows,
             lost=self._lost_before + self._lost,
             recovered_interrupted=self._interrupted,
             duplicates=self._duplicates,
         )
+
+    def _detail(self) -> str | None:
+        match self._mode:
+            case _Mode.OK:
+                return self._notice
+            case _Mode.REPLAYING:
+                return "writing the rows that had to wait"
+            case _Mode.DEGRADED:
+                place = self._spill.path.name if self._spill_works else "memory only"
+                return f"{self._trouble}; turns are kept in {place}"
 
     # ------------------------------------------------------------------ opening
 
@@ -244,11 +258,10 @@ class Writer:
 
     def _opened(self, store: Store, recovery: Recovery, aside: Path | None) -> None:
         self._store = store
-        self._pause_s = RETRY_S[0]
         self._interrupted += recovery.interrupted
         self._lost_before = max(self._lost_before, recovery.lost)
         self._lost_is_saved = self._lost == 0
-        self._detail = self._damage = None
+        self._damage = None
         if aside is not None:
             self._notice = f"the ledger was damaged; it was moved to {aside} and a new one begun"
             _log.error("%s", self._notice)
@@ -266,7 +279,7 @@ class Writer:
         )
         self._mode = _Mode.OK
         if self._spill.rows:
-            self._mode, self._detail = _Mode.REPLAYING, "writing the rows that had to wait"
+            self._mode = _Mode.REPLAYING
             try:
                 self._replay = self._spill.items()
             except OSError as error:
@@ -286,6 +299,9 @@ class Writer:
                 self._dirty = True
             if self._replay is not None and not replayed:
                 self._replayed()
+            if self._mode is _Mode.OK:
+                # Not before: on a full disk, opening succeeds and writing does not.
+                self._pause_s, self._trouble = RETRY_S[0], None
         except (sqlite3.Error, OSError) as error:
             self._degrade(error)
 
@@ -313,7 +329,6 @@ class Writer:
         _log.info("%d spilled rows were written to the ledger", self._spill.rows)
         self._spill.remove()
         self._replay = None
-        self._detail = None
         self._mode = _Mode.OK
 
     def _rows(self) -> Iterable[Item]:
@@ -334,10 +349,10 @@ class Writer:
         if self._store is not None:
             self._store.close()
             self._store = None
-        detail = f"{cause_of(error)}; turns are kept in {self._spill.path.name}"
-        if detail != self._detail:
-            _log.error("the ledger cannot be written: %s (%s)", detail, error)
-        self._mode, self._detail, self._replay = _Mode.DEGRADED, detail, None
+        trouble = cause_of(error)
+        if trouble != self._trouble:
+            _log.error("the ledger cannot be written: %s (%s)", trouble, error)
+        self._mode, self._trouble, self._replay = _Mode.DEGRADED, trouble, None
         self._is_repeating = True
         self._damage = error if schema.is_corruption(error) else None
         self._retry_at = self._clock.monotonic() + self._pause_s
@@ -351,13 +366,15 @@ class Writer:
         try:
             self._spill.append(rows)
         except (OSError, TypeError, ValueError) as error:
-            self._detail = f"{cause_of(error)}; turns are kept in memory only"
+            if self._spill_works:
+                _log.error("turns cannot be spilled either: %s", error)
+            self._spill_works = False
             excess = max(0, len(self._ring) - RING_ROWS)
             for key in list(itertools.islice(self._ring, excess)):
                 del self._ring[key]
             self.give_up(excess)
         else:
-            self._lost_is_saved = True
+            self._spill_works = self._lost_is_saved = True
             self._made_durable()
 
     def _ignored(self, count: int) -> None:

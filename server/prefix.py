@@ -39,6 +39,8 @@ from server.classify.entries import AnyRequest, entries
 VERSION = 1
 DIGEST_SIZE = 8
 ROLES = ("other", "user", "assistant", "system", "developer", "tool")
+_ROLE_CODES = {name: code for code, name in enumerate(ROLES)} | {"function": ROLES.index("tool")}
+
 FLAG_MCP = 1
 FLAG_DEFERRED = 2
 FLAG_SERVER = 4
@@ -186,12 +188,14 @@ def _message(raw: Raw, *, drop_id: bool) -> tuple[int, bytes]:
     message = peek.value(raw)
     if not isinstance(message, dict):
         return 0, _canonical(raw)
+    role = _role_code(message)
     if drop_id:
         message.pop("id", None)
+    _lists_for_strings(message)
     try:
-        return _role_code(message), _encode(_as_message(message))
+        return role, _encode(message)
     except RecursionError:
-        return _role_code(message), bytes(raw)
+        return role, bytes(raw)
 
 
 def _role_code(message: dict[str, Any]) -> int:
@@ -202,9 +206,7 @@ def _role_code(message: dict[str, Any]) -> int:
             role = "tool"
         elif kind.endswith("_call") or kind == "reasoning":
             role = "assistant"
-    if role == "function":
-        role = "tool"
-    return ROLES.index(role) if isinstance(role, str) and role in ROLES else 0
+    return _ROLE_CODES.get(role, 0) if isinstance(role, str) else 0
 
 
 def _settings(request: AnyRequest) -> Iterator[tuple[str, Raw]]:
@@ -249,25 +251,14 @@ def _as_text_block(value: Any) -> Any:
     return {"type": "text", "text": value} if isinstance(value, str) else value
 
 
-def _as_message(message: dict[str, Any]) -> dict[str, Any]:
-    """String contents as lists, in the message and in the tool results it carries."""
+def _lists_for_strings(message: dict[str, Any]) -> None:
+    """Make string contents lists, in a decoded message and in the tool results it carries."""
     content = message.get("content")
     if isinstance(content, str):
-        return {**message, "content": [_as_text_block(content)]}
-    if isinstance(content, list) and any(_has_string_content(block) for block in content):
-        blocks = [
-            {**block, "content": [_as_text_block(block["content"])]}
-            if _has_string_content(block)
-            else block
-            for block in content
-        ]
-        return {**message, "content": blocks}
-    return message
-
-
-def _has_string_content(block: Any) -> bool:
-    return (
-        isinstance(block, dict)
-        and block.get("type") == "tool_result"
-        and isinstance(block.get("content"), str)
-    )
+        message["content"] = [_as_text_block(content)]
+    elif isinstance(content, list):
+        for block in content:
+            if isinstance(block, dict) and block.get("type") == "tool_result":
+                inner = block.get("content")
+                if isinstance(inner, str):
+                    block["content"] = [_as_text_block(inner)]

@@ -100,7 +100,8 @@ class NativeRelay:
             raise UnusableAnswer(str(error)) from error
         finally:
             self._exchange.keepalive = self._exchange.stop_reading = None
-            self._note_answer(tap)
+            if self._turn.status is Status.OPEN:
+                self._note_answer(tap)
 
     async def _pump(self, response: UpstreamResponse, tap: StreamTap) -> None:
         held, sink, watch, turn, clock = (
@@ -144,13 +145,13 @@ class NativeRelay:
             tail = await self._commit(response) + tail
         if tail:
             await self._sink.write(tail)
+        self._note_answer(tap)
         self._settle(Status.COMPLETED if tap.terminal is Terminal.STOP else Status.ERROR)
         if tap.error is not None:
             self._turn.error_type = tap.error.type
             self._turn.error_message = tap.error.message[:300]
         self._attempt.outcome = "success" if tap.terminal is Terminal.STOP else "error_event"
         await self._sink.finish()
-        self._turn.delivery = Delivery.FULL
 
     async def _commit(self, response: UpstreamResponse) -> bytes:
         """Send the status line; gives the events held until now."""
@@ -190,10 +191,9 @@ class NativeRelay:
             turn.error_message = (facts.error.message if facts.error else "")[:300] or None
         self._settle(Status.ERROR if is_error else Status.COMPLETED)
         turn.delivery = Delivery.PARTIAL
+        self._watch.committed = True
         headers = to_client(response.headers) + self._extra_headers()
         await self._sink.respond(response.status, headers, body)
-        turn.bytes_down = self._sink.bytes_sent
-        turn.delivery = Delivery.FULL
 
     def _refuse_unusable(self, response: UpstreamResponse, body: bytes) -> None:
         name = self._attempt.provider

@@ -10,12 +10,15 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from server.clock import Clock, SystemClock
 from server.gateway import Gateway
 from server.instance import AlreadyRunning, InstanceError, InstanceLock, load_secret
 from server.leases import LEASES_FOLDER, IdleWatch, Leases
+from server.ledger import LedgerError
 from server.listen import BindError, bind
+from server.paths import Paths
 from server.processes import owner_of_port, port_taken
 from server.settings_file import Loaded
 from server.tasks import spawn
@@ -85,7 +88,7 @@ async def run(
 ) -> Exit:
     """Serve until told to stop; raises ``CannotStart`` before anything is shown."""
     clock = clock or SystemClock()
-    settings = loaded.settings.server
+    make_state_dir(loaded.paths)
     lock = InstanceLock(loaded.paths, clock)
     try:
         lock.acquire()
@@ -95,8 +98,7 @@ async def run(
     except InstanceError as error:
         raise CannotStart(str(error), Exit.BIND) from error
     try:
-        sock = _bind(settings.host, settings.port)
-        gateway = Gateway(
+        gateway = _build(
             loaded,
             env=env,
             secret=secret,
@@ -104,11 +106,36 @@ async def run(
             clock=clock,
             is_demo=options.is_demo,
         )
-        await gateway.start(sock)
+        settings = loaded.settings.server
+        await _start(gateway, _bind(settings.host, settings.port))
         lock.publish(settings.host, gateway.port)
         return await _serve(gateway, options, front, settings.drain_s)
     finally:
         lock.release()
+
+
+def make_state_dir(paths: Paths) -> None:
+    """Make the state folder if it is missing; ``CannotStart`` when that is not possible."""
+    try:
+        paths.make_state_dir()
+    except OSError as error:
+        text = f"cannot keep state in {paths.state_dir}: {error.strerror}"
+        raise CannotStart(text, Exit.USAGE) from error
+
+
+def _build(loaded: Loaded, **parts: Any) -> Gateway:
+    try:
+        return Gateway(loaded, **parts)
+    except ValueError as error:
+        raise CannotStart(str(error), Exit.USAGE) from error
+
+
+async def _start(gateway: Gateway, sock: socket.socket) -> None:
+    try:
+        await gateway.start(sock)
+    except LedgerError as error:
+        sock.close()
+        raise CannotStart(str(error), Exit.USAGE) from error
 
 
 def _bind(host: str, port: int) -> socket.socket:

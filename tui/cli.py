@@ -160,12 +160,12 @@ async def _run(
     from contextlib import nullcontext
 
     from server import logs
-    from server.runner import RunOptions, run
+    from server.runner import RunOptions, make_state_dir, run
 
     level = loaded.settings.server.log_level
     secrets = loaded.secrets.values()
     if has_ui:
-        loaded.paths.make_state_dir()
+        make_state_dir(loaded.paths)
         logs.to_file(loaded.paths.log_file, level, secrets)
     else:
         logs.to_stderr(level, secrets)

@@ -27,6 +27,7 @@ TWO_BLOCKS_FROM = 108
 """Width from which the sections stand in two blocks side by side."""
 
 _LABEL = 12
+_LONGEST_S = 1e7
 _PARTS = (
     ("input", "input_tokens", "input"),
     ("cache read", "cache_read_tokens", "cache_read"),
@@ -131,8 +132,8 @@ def _timeline(detail: Detail, row: TurnRow, width: int, now: float) -> list[Line
     attempts = mappings_in(detail.get("attempts_detail"))
     if not attempts:
         return []
-    running = max(0.0, now - row.at) if row.is_open else 0.0
-    end = max([row.duration_s or 0.0, running, *(_span(a, running)[1] for a in attempts)])
+    running = (_seconds(now - row.at) or 0.0) if row.is_open else 0.0
+    end = max([_seconds(row.duration_s) or 0.0, running, *(_span(a, running)[1] for a in attempts)])
     rows: list[Line] = []
     for attempt in attempts:
         rows.extend(_attempt(attempt, width, end, running))
@@ -140,10 +141,15 @@ def _timeline(detail: Detail, row: TurnRow, width: int, now: float) -> list[Line
 
 
 def _span(attempt: Mapping[str, Any], running: float) -> tuple[float, float]:
-    start = max(0.0, number_of(attempt.get("started_s")) or 0.0)
-    duration = number_of(attempt.get("duration_s"))
-    end = start + max(0.0, duration) if duration is not None else max(start, running)
-    return start, end
+    start = _seconds(attempt.get("started_s")) or 0.0
+    duration = _seconds(attempt.get("duration_s"))
+    return start, start + duration if duration is not None else max(start, running)
+
+
+def _seconds(value: object) -> float | None:
+    """A length of time that can be drawn."""
+    seconds = number_of(value)
+    return None if seconds is None else min(max(0.0, seconds), _LONGEST_S)
 
 
 def _attempt(attempt: Mapping[str, Any], width: int, end: float, running: float) -> Iterable[Line]:
@@ -156,7 +162,7 @@ def _attempt(attempt: Mapping[str, Any], width: int, end: float, running: float)
     glyph = "●" if good else "▶" if going else "✕"
     number = count_of(attempt.get("number")) or 0
     where = f"{attempt.get('provider') or fmt.UNKNOWN}"
-    ttft = number_of(attempt.get("ttft_s"))
+    ttft = _seconds(attempt.get("ttft_s"))
     head = (
         (f"{glyph} #{number}", 5, role),
         (where, 11, "strong"),

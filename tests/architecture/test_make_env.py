@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import make_env
@@ -155,3 +156,9 @@ def test_when_no_way_works_one_line_says_what_to_install(
     (line,) = capsys.readouterr().err.splitlines()
     assert "python3-venv" in line
     assert "uv" in line
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="not in a virtual environment")
+def test_the_python_to_build_with_is_not_one_that_building_removes() -> None:
+    """The tests run in a virtual environment themselves; so does make in an activated one."""
+    assert not Path(make_env._OWN).is_relative_to(sys.prefix)

@@ -38,7 +38,7 @@ def _files() -> list[Path]:
 
 def _this_machine() -> Iterator[str]:
     """Folders that exist here and are nobody else's business."""
-    common = set(map(Path, ("/usr", "/usr/local", "/tmp", "/home", "/opt", "/srv")))
+    common = set(map(Path, ("/usr", "/usr/local", "/tmp", "/home", "/root", "/opt", "/srv")))
     here = {ROOT, ROOT.parent, Path.home(), Path(sys.prefix), Path(sys.base_prefix)}
     for folder in here - common:
         if len(folder.parts) > 1 and folder.exists():

@@ -48,6 +48,10 @@ PADDING = b'"type":"content_block_delta","index":0,"delta":{"type":"text_delta",
 
 SEQUENTIAL = 300
 CLOSED_LOOP_S = 0.7
+STAGGER_S = 0.002
+"""Between the starts of two streams, so that chunk latency is not that of a connection storm."""
+BUDGET_S = 60.0
+"""No further round is begun that would end later."""
 STREAM_LOADS = ((50, 30, 20), (200, 24, 50))
 """Streams, chunks each, milliseconds between chunks."""
 
@@ -293,7 +297,8 @@ async def streams(client: Client, count: int, chunks: int, interval_ms: int) -> 
     late: list[float] = []
     first: list[float] = []
 
-    async def one() -> None:
+    async def one(number: int) -> None:
+        await asyncio.sleep(number * STAGGER_S)
         seen = 0
         start = time.perf_counter()
         async for data in client.parts(f"/stream/{chunks}/{interval_ms}"):
@@ -307,7 +312,7 @@ async def streams(client: Client, count: int, chunks: int, interval_ms: int) -> 
             raise RuntimeError(f"{seen} of {chunks} chunks arrived")
 
     cpu = time.process_time()
-    await asyncio.gather(*(one() for _ in range(count)))
+    await asyncio.gather(*(one(number) for number in range(count)))
     cpu = time.process_time() - cpu
     late.sort()
     return {
@@ -332,7 +337,11 @@ async def measure(client: Client) -> dict[str, float]:
 async def run(url: str, rounds: int, makers: dict[str, Callable[[str], Client]]) -> None:
     names = list(makers)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    start = time.perf_counter()
     for number in range(rounds):
+        if number and (time.perf_counter() - start) * (number + 1) / number > BUDGET_S:
+            print(f"stopped after {number} of {rounds} rounds: the machine is slow or busy")
+            break
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             async with makers[name](url) as client:

@@ -13,8 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from anthropic_streams import MESSAGE_STOP, START_USAGE, message_delta, message_start, text_delta
-from anthropic_streams import block_stop, text_start
+from anthropic_streams import (
+    MESSAGE_STOP,
+    START_USAGE,
+    block_stop,
+    message_delta,
+    message_start,
+    text_delta,
+    text_start,
+)
 from gateway_process import Call, GatewayHome, GatewayProcess, message
 from scripted_upstream import Request, Script, ScriptedUpstream, respond, sse
 

@@ -21,6 +21,7 @@ from scripted_upstream import (
     steps,
 )
 
+from providers._h1 import WRITE_SLICE
 from providers.transport import Origin, Transport, UpstreamResponse
 
 
@@ -138,7 +139,7 @@ async def test_malformed_request_line_is_refused(
         await transport.request(Origin("http", "127.0.0.1", 1), method, target, [])
 
 
-@pytest.mark.parametrize("size", [64 * 1024, 64 * 1024 + 1, 3_000_017])
+@pytest.mark.parametrize("size", [WRITE_SLICE, WRITE_SLICE + 1, 3_000_017])
 async def test_body_of_any_size_arrives_whole(transport: Transport, size: int) -> None:
     body = bytes(i * 7 % 251 for i in range(1009)) * (size // 1009 + 1)
     async with ScriptedUpstream() as upstream:
@@ -408,6 +409,7 @@ async def test_closing_the_transport_ends_everything() -> None:
         with pytest.raises(RuntimeError, match="closed"):
             await get(transport, upstream)
         await upstream.all_gone()
+        assert len(upstream.peers) == 1, "not even connected again"
 
 
 async def test_forgotten_response_is_reported_and_closed(transport: Transport) -> None:

@@ -255,6 +255,39 @@ async def test_all_addresses_failing_reports_the_one_that_answered(
     assert most_telling([unreachable, refused]) is refused
 
 
+async def test_second_to_connect_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = asyncio.Event()
+    opened: list[socket.socket] = []
+
+    async def gated(address: Address) -> socket.socket:
+        if address[1] == "last":
+            gate.set()
+        await gate.wait()
+        opened.append(socket.socket())
+        return opened[-1]
+
+    monkeypatch.setattr(_dial, "_connect_one", gated)
+    winner = await connect_any([(V4, "first"), (V4, "last")], delay_s=0)
+    assert len(opened) == 2
+    assert [sock.fileno() >= 0 for sock in opened] == [sock is winner for sock in opened]
+    winner.close()
+
+
+async def test_cancel_as_a_socket_connects_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+
+    async def cancelling(_: Address) -> socket.socket:
+        task.cancel()
+        opened.append(socket.socket())
+        return opened[-1]
+
+    monkeypatch.setattr(_dial, "_connect_one", cancelling)
+    task = asyncio.ensure_future(connect_any([(V4, "first"), (V4, "last")]))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [sock.fileno() for sock in opened] == [-1]
+
+
 async def test_cancelled_race_closes_every_socket(
     silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,16 @@ async def test_slow_reader_is_waited_for(transport: Transport) -> None:
         assert upstream.requests[0].body == BIG
 
 
+async def test_kept_connection_that_stops_reading_is_not_replaced() -> None:
+    transport = Transport(write_timeout_s=0.05)
+    async with ScriptedUpstream(steps(respond(200), stop_reading())) as upstream:
+        await fetch(transport, upstream)
+        with pytest.raises(WriteFailed, match="took none"):
+            await fetch(transport, upstream, BIG)
+        assert len(upstream.peers) == 1
+        await transport.aclose()
+
+
 @pytest.mark.parametrize("end", ["closed", "reset"])
 async def test_break_while_writing_is_a_failed_write(transport: Transport, end: str) -> None:
     async with ScriptedUpstream(

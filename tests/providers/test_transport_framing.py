@@ -199,6 +199,17 @@ async def test_clean_close_ends_a_body_without_length(transport: Transport) -> N
         assert transport.open_connections == 0
 
 
+def test_chunk_sizes_arriving_alone_are_no_flood() -> None:
+    parser = ResponseParser()
+    parser.start(bodiless=False, keep_alive=True)
+    assert parser.feed(head(200, CHUNKED))
+    for _ in range(MAX_HEAD_BYTES // 3 + 1):
+        assert not parser.feed(b"1\r\n")
+        assert parser.feed(b"x\r\n")
+    assert not parser.fault
+    assert parser.buffered == len(parser.take()) == MAX_HEAD_BYTES // 3 + 1
+
+
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_parser_does_not_depend_on_how_bytes_are_cut(size: int) -> None:
     data, _ = WHOLE["chunked"]

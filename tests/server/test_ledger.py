@@ -130,7 +130,7 @@ def test_an_open_that_comes_after_the_close_changes_nothing(ledger: Ledger, path
     assert statuses(path) == {turn.id: "completed"}
 
 
-def test_extra_fills_in_the_digests_before_the_row_is_written(ledger: Ledger, path: Path) -> None:
+def test_extra_fills_in_the_digests(ledger: Ledger, path: Path) -> None:
     turn = finished()
 
     def digest() -> None:

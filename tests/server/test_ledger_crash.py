@@ -80,6 +80,7 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path)
     run_rounds(tmp_path / "ledger.sqlite3", rounds=3, seed=1)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.faults
 def test_nothing_acknowledged_is_lost_in_many_kills(tmp_path: Path) -> None:
     run_rounds(tmp_path / "ledger.sqlite3", rounds=40, seed=2)

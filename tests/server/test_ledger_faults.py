@@ -22,7 +22,15 @@ from ledger_faults import (
 from turn_factory import NOON, finish, finished, opened
 
 from server.ledger import Ledger
-from server.ledger_rows import CloseRow, Item, LostRow, RejectRow, close_row, open_row
+from server.ledger_rows import (
+    CloseRow,
+    Item,
+    LostRow,
+    RejectRow,
+    close_row,
+    digest_row,
+    open_row,
+)
 from server.ledger_spill import Spill, load
 from server.ledger_writer import Writer
 
@@ -563,9 +571,11 @@ def test_a_torn_append_leaves_the_spill_as_it_was(path: Path) -> None:
 
 def test_every_kind_of_row_survives_the_spill(path: Path) -> None:
     path.parent.mkdir()
+    turn = finished(blocks=None)
     items: list[Item] = [
         open_row(opened(blocks=b"\x00\xff"), "dead"),
-        close_row(finished(blocks=None), "dead"),
+        close_row(turn, "dead"),
+        digest_row(finish(turn, blocks=b"\xff\x00", body_hash="hash")),
         RejectRow(int(NOON), "bad key", "dead", 401, 3),
         LostRow("dead", 5),
     ]
@@ -578,8 +588,11 @@ def test_every_kind_of_row_survives_the_spill(path: Path) -> None:
     harness = WriterHarness(path, "after")
     report = harness.writer.start()
     harness.writer.close()
-    assert (report.replayed, report.state.lost) == (4, 5)
+    assert (report.replayed, report.state.lost) == (5, 5)
     assert rows(path, "SELECT reason, count FROM rejects") == [("bad key", 3)]
+    digests = rows(path, "SELECT blocks, body_hash FROM turns WHERE id = ?", turn.id)
+    assert digests == [(b"\xff\x00", "hash")]
+    assert is_sound(path)
 
 
 def test_the_thread_outlives_a_defect(

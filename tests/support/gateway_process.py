@@ -23,7 +23,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,13 +43,14 @@ def program(*arguments: str) -> list[str]:
 def run_program(
     *arguments: str,
     env: dict[str, str] | None = None,
+    only_env: dict[str, str] | None = None,
     cwd: Path | None = None,
     stdin: bytes = b"",
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command to its end; ``env`` is added to the test's own."""
+    """Run a command to its end; ``env`` is added to the test's own, ``only_env`` replaces it."""
     return subprocess.run(
         program(*arguments),
-        env=os.environ | (env or {}),
+        env=os.environ | (env or {}) if only_env is None else only_env,
         cwd=cwd,
         input=stdin,
         capture_output=True,
@@ -91,11 +92,13 @@ class GatewayHome:
     @contextlib.asynccontextmanager
     async def serve(self, *arguments: str) -> AsyncIterator[GatewayProcess]:
         """Run the headless gateway while the block lasts."""
-        with contextlib.ExitStack() as files:
-            out, err = (
-                files.enter_context((self.work_dir / name).open("wb")) for name in ("out", "err")
-            )
-            child = subprocess.Popen(
+        child = self._spawn(*arguments)
+        async with GatewayProcess(self, child) as gateway:
+            yield gateway
+
+    def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.work_dir / "out").open("wb") as out, (self.work_dir / "err").open("wb") as err:
+            return subprocess.Popen(
                 program("--no-ui", *arguments),
                 env=os.environ | self.env,
                 cwd=self.work_dir,
@@ -104,8 +107,6 @@ class GatewayHome:
                 stderr=err,
                 start_new_session=True,
             )
-        async with GatewayProcess(self, child) as gateway:
-            yield gateway
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """What a query finds in the ledger, read without being able to write."""
@@ -124,6 +125,7 @@ class GatewayProcess:
     def __init__(self, home: GatewayHome, child: subprocess.Popen[bytes]) -> None:
         self.home = home
         self.port = 0
+        self.version = ""
         self._child = child
 
     async def __aenter__(self) -> Self:
@@ -185,6 +187,13 @@ class GatewayProcess:
         found: dict[str, Any] = json.loads(bytes(call.body))
         return found
 
+    async def reports(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Ask for ``/health`` until ``is_so``; what it said then."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_so(found := await self.health()):
+                await asyncio.sleep(_PAUSE_S)
+        return found
+
     def _end(self) -> None:
         if self._child.poll() is None:
             self._child.kill()
@@ -193,7 +202,7 @@ class GatewayProcess:
     async def _until_serving(self) -> None:
         await until(self._is_published, "the gateway did not start")
         assert self.port, (self._child.returncode, self.stderr_lines)
-        await self.health()
+        self.version = (await self.health())["version"]
 
     def _is_published(self) -> bool:
         """Whether our child listens, or has ended instead."""
@@ -217,8 +226,7 @@ async def until(is_so: Callable[[], bool], otherwise: str) -> None:
 class Call:
     """One request on a connection of its own, read to its end, byte for byte.
 
-    ``body`` ``None`` makes it a GET. ``on_news`` is called after every piece that arrived;
-    ``hold`` is awaited after each piece, so that a client can be slow.
+    ``body`` ``None`` makes it a GET. ``on_news`` is called after every piece that arrived.
     """
 
     def __init__(
@@ -317,14 +325,3 @@ def _request_bytes(port: int, body: bytes | None, path: str) -> bytes:
         fields += ["content-type: application/json", f"content-length: {len(body)}"]
         lines = [f"POST {path} HTTP/1.1", *fields]
     return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
-
-
-@contextlib.contextmanager
-def ended_by_pid(child: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """End any child at the end of the block."""
-    try:
-        yield child
-    finally:
-        if child.poll() is None:
-            child.kill()
-        child.wait()

@@ -17,7 +17,7 @@ from turn_factory import NOON
 
 from server.ledger_boots import Boot, this_boot
 from server.ledger_rows import close_row, open_row
-from server.ledger_schema import Connect, connect
+from server.ledger_schema import Connect
 from server.ledger_state import LedgerState
 from server.ledger_writer import Writer
 from server.record import Turn
@@ -26,7 +26,9 @@ from server.record import Turn
 class Faults:
     """Decides for all connections of one ledger which call fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, flushes: bool = True) -> None:
+        self.flushes = flushes
+        """Without, SQLite leaves flushing to the system: quicker, and the same until a power loss."""
         self.calls = 0
         self.fails_at: int | None = None
         """Number of the call that fails, and all after it."""
@@ -43,6 +45,8 @@ class Faults:
         class Connection(sqlite3.Connection):
             def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
                 faults.before(sql)
+                if not faults.flushes and "synchronous" in sql:
+                    sql = "PRAGMA synchronous = OFF"
                 return super().execute(sql, *args)
 
         conn = sqlite3.connect(path, isolation_level=None, timeout=0.05, factory=Connection)
@@ -76,7 +80,7 @@ class WriterHarness:
     """A writer without its thread: every step happens when the test says so."""
 
     def __init__(
-        self, path: Path, boot: str | Boot = "boot-1", *, connector: Connect = connect
+        self, path: Path, boot: str | Boot = "boot-1", *, connector: Connect | None = None
     ) -> None:
         self.path = path
         self.clock = FakeClock(NOON)
@@ -87,7 +91,7 @@ class WriterHarness:
             self.boot,
             clock=self.clock,
             durability="normal",
-            connect=connector,
+            connect=connector or Faults(flushes=False).connect,
             announce=self.told.append,
         )
 

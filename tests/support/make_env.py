@@ -31,6 +31,9 @@ _HEALTH = "from importlib.util import find_spec as f; exit(not (f('sbgw') and f(
 _BUILD_SECTIONS = ("[build-system]", "[project", "[tool.hatch")
 _SHELTERED = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "VIRTUAL_ENV")
 
+# Never one inside an environment, which may be the one to remove; found before it is removed.
+_OWN = os.path.realpath(sys.executable) if sys.prefix != sys.base_prefix else sys.executable
+
 Installer = list[str]
 """A command that installs into ``VENV`` once requirements are appended."""
 
@@ -132,7 +135,7 @@ def _with_uv(_scratch: Path, adding: bool) -> Installer:
     uv = shutil.which("uv")
     if uv is None:
         raise UnavailableError("uv is not installed")
-    wanted = _own() if sys.version_info >= _OLDEST else ">=3.11"
+    wanted = _OWN if sys.version_info >= _OLDEST else ">=3.11"
     if not adding and not _runs(uv, "venv", "--quiet", "--python", wanted, str(VENV), quiet=False):
         raise UnavailableError("uv could not make a virtual environment (its reason is above)")
     return [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
@@ -161,7 +164,7 @@ def _with_bare_venv(scratch: Path, adding: bool) -> Installer:
 def _pip(*command: str) -> Installer:
     if not _runs(*command, "--version"):
         raise UnavailableError("the virtual environment has no pip")
-    return [*command, "install", "-qq", "--no-input", "--disable-pip-version-check"]
+    return [*command, "install", "-qq", "--no-compile", "--no-input", "--disable-pip-version-check"]
 
 
 def _system_wheel(root: str) -> str | None:
@@ -191,17 +194,11 @@ def _debian_wheel(scratch: Path) -> str | None:
 def _new_enough() -> str:
     """A Python that can run the program: the calling one, else the newest on the path."""
     if sys.version_info >= _OLDEST:
-        return _own()
+        return _OWN
     for minor in range(_NEWEST_MINOR, _OLDEST[1] - 1, -1):
         if (found := shutil.which(f"python3.{minor}")) is not None:
             return found
     raise UnavailableError("Python 3.11 or newer is needed, and none was found")
-
-
-def _own() -> str:
-    """The calling Python, but never one inside an environment that we may be about to remove."""
-    inside = sys.prefix != sys.base_prefix
-    return os.path.realpath(sys.executable) if inside else sys.executable
 
 
 def _runs(*command: str, quiet: bool = True, cwd: Path = ROOT) -> bool:

@@ -174,15 +174,14 @@ def spoiled(value: object) -> dict[str, Any]:
     return {**detail, "id": value if isinstance(value, str) and value else "gw_1"}
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_from_outside_breaks_the_page(hostile: str, width: int) -> None:
-    detail = spoiled(hostile)
-    lines = turn_text.body(detail, width, 1_800_000_010.0)
-    for line in [*lines, turn_text.title(detail, 0.0, width)]:
-        assert_safe(plain(line))
-    for line in lines:
-        assert width_of(line) <= max(width, 230), "values are cut at 200 cells"
+def test_nothing_from_outside_breaks_the_page(width: int) -> None:
+    for hostile in HOSTILE:
+        detail = spoiled(hostile)
+        lines = turn_text.body(detail, width, 1_800_000_010.0)
+        for line in [*lines, turn_text.title(detail, 0.0, width)]:
+            assert_safe(plain(line))
+            assert width_of(line) <= max(width, 230), "values are cut at 200 cells"
 
 
 junk = st.recursive(

@@ -1,0 +1,201 @@
+"""The program with its screen, in a real pseudo-terminal: shown, drained, and gone without trace."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from anthropic_streams import MESSAGE_STOP, TEXT
+from gateway_process import Call, GatewayHome, GatewayProcess, message, program, until
+from scripted_upstream import Script, ScriptedUpstream, chunk, head, pause, send, steps
+
+from server.runner import Exit
+
+CTRL_Q = b"\x11"
+ALTERNATE_SCREEN, CURSOR, PASTE = 1049, 25, 2004
+MOUSE = {1000, 1002, 1003, 1006, 1015}
+
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Makes the pseudo-terminal the session's own, so that its end is a hang-up."""
+
+_SEQUENCE = re.compile(
+    r"\x1b\[(?P<private>[?<>=]?)(?P<numbers>[0-9;:]*)[ !$]?(?P<final>[@-~])"
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]",
+    re.DOTALL,
+)
+
+
+class Display:
+    """What a terminal would show, as far as a test has to know."""
+
+    def __init__(self) -> None:
+        self.modes: dict[int, bool] = {}
+        """Private modes, by number, as last set or reset."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._pending = ""
+        self._cells: dict[tuple[int, int], str] = {}
+        self._row = self._column = 1
+
+    def feed(self, data: bytes) -> None:
+        """Take output of the program."""
+        text = self._pending + self._decoder.decode(data)
+        position = 0
+        while position < len(text):
+            if text[position] != "\x1b":
+                self._put(text[position])
+                position += 1
+            elif match := _SEQUENCE.match(text, position):
+                self._obey(match)
+                position = match.end()
+            else:
+                break
+        self._pending = text[position:]
+
+    @property
+    def text(self) -> str:
+        """All lines."""
+        rows: dict[int, dict[int, str]] = {}
+        for (row, column), char in self._cells.items():
+            rows.setdefault(row, {})[column] = char
+        return "\n".join(
+            "".join(cells.get(column, " ") for column in range(1, max(cells) + 1))
+            for _, cells in sorted(rows.items())
+        )
+
+    def _put(self, char: str) -> None:
+        if char == "\r":
+            self._column = 1
+        elif char == "\n":
+            self._row += 1
+        elif char.isprintable():
+            self._cells[self._row, self._column] = char
+            self._column += 1
+
+    def _obey(self, match: re.Match[str]) -> None:
+        final, private = match["final"], match["private"]
+        numbers = [int(n) for n in re.findall(r"\d+", match["numbers"] or "")]
+        if private == "?" and final in "hl":
+            self.modes.update(dict.fromkeys(numbers, final == "h"))
+        elif not private and final == "H":
+            self._row, self._column = numbers if len(numbers) == 2 else (1, 1)
+        elif not private and final == "J":
+            self._cells.clear()
+
+
+class ScreenProcess(GatewayProcess):
+    """The program in a pseudo-terminal of its own."""
+
+    def __init__(
+        self, home: GatewayHome, child: subprocess.Popen[bytes], terminal: int | None
+    ) -> None:
+        super().__init__(home, child)
+        self.display = Display()
+        self._terminal = terminal
+        assert terminal is not None
+        asyncio.get_running_loop().add_reader(terminal, self._read)
+
+    def press(self, keys: bytes) -> None:
+        """Type."""
+        assert self._terminal is not None
+        os.write(self._terminal, keys)
+
+    def hang_up(self) -> None:
+        """Close the terminal, as closing its window does."""
+        if self._terminal is not None:
+            asyncio.get_running_loop().remove_reader(self._terminal)
+            os.close(self._terminal)
+            self._terminal = None
+
+    async def shows(self, *texts: str) -> None:
+        """Wait until all of the texts are on the screen."""
+        display = self.display
+        try:
+            await until(lambda: all(text in display.text for text in texts), "")
+        except AssertionError:
+            raise AssertionError(f"{texts} are not all on the screen:\n{display.text}") from None
+
+    def _read(self) -> None:
+        assert self._terminal is not None
+        try:
+            self.display.feed(os.read(self._terminal, 65536))
+        except OSError:  # Linux says EIO when the program has closed its side.
+            asyncio.get_running_loop().remove_reader(self._terminal)
+
+
+@contextlib.asynccontextmanager
+async def screen(home: GatewayHome, size: tuple[int, int] = (120, 40)) -> AsyncIterator[ScreenProcess]:
+    """Run the program with its screen; ``size`` is columns and rows."""
+    terminal, inside = pty.openpty()
+    try:
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        child = _spawn(home, inside)
+    finally:
+        os.close(inside)
+    shown = ScreenProcess(home, child, terminal)
+    try:
+        async with shown:
+            yield shown
+    finally:
+        shown.hang_up()
+
+
+def _spawn(home: GatewayHome, inside: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _TAKE_TERMINAL, *program()],
+        env=os.environ | home.env | {"TERM": "xterm-256color"},
+        cwd=home.work_dir,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+
+
+def assert_restored(display: Display) -> None:
+    """The terminal is as it was before the program."""
+    assert display.modes[ALTERNATE_SCREEN] is False
+    assert display.modes[CURSOR] is True
+    assert not display.modes.get(PASTE)
+    assert {mode for mode in MOUSE if display.modes.get(mode)} == set()
+
+
+def held(gate: asyncio.Event) -> Script:
+    """A stream whose end waits for ``gate``."""
+    begin = head(200, [(b"Content-Type", b"text/event-stream"), (b"Transfer-Encoding", b"chunked")])
+    last = chunk(MESSAGE_STOP) + chunk(b"")
+    return steps(send(begin + chunk(TEXT)), pause(gate), send(last))
+
+
+def assert_exact(call: Call) -> None:
+    """The client got the whole stream, unchanged."""
+    assert (call.status, call.is_whole, bytes(call.body)) == (200, True, TEXT + MESSAGE_STOP)
+
+
+async def test_the_screen_shows_address_and_requests_and_q_quits(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    gate.set()
+    async with ScriptedUpstream(held(gate)) as upstream:
+        home = GatewayHome(tmp_path, upstream.base_url)
+        async with screen(home) as gateway:
+            await gateway.shows(gateway.url)
+            assert gateway.display.modes[ALTERNATE_SCREEN] is True
+            assert_exact(await gateway.call(message()).run())
+            await gateway.shows("opus-5-5", "1 request")
+            gateway.press(b"q")
+            assert await gateway.ended() == Exit.OK
+            await asyncio.sleep(0)
+            assert_restored(gateway.display)
