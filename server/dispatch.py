@@ -42,6 +42,8 @@ from server.timers import Verdict, Watch, total_deadline_s
 
 _log = logging.getLogger("sbgw.dispatch")
 
+UNRECORDED = "requests cannot be recorded now, and the setting ledger.required refuses them then"
+
 
 class Dispatcher:
     """Serves client requests on the native Messages routes."""
@@ -120,7 +122,7 @@ class Dispatcher:
     # ------------------------------------------------------------------ before dispatch
 
     async def _serve(self, exchange: Exchange, body: bytes, accepted_at: float) -> None:
-        turn = exchange.turn
+        services, turn = self._services, exchange.turn
         readable = await understanding.understand(exchange, body)
         exchange.watch.is_stream = turn.stream
         plan = self._plan(exchange)
@@ -128,12 +130,14 @@ class Dispatcher:
         turn.mode = plan.mode
         target = plan.targets[0]
         turn.provider = target.provider
-        upstream = self._services.upstreams[target.provider]
+        upstream = services.upstreams[target.provider]
         credential = self._credential(exchange.inbound, upstream)
         if credential is None:
             raise self._no_credential(upstream.name)
         turn.payer = credential.payer
         await self._patience.briefly(self._open(exchange))
+        if services.settings.ledger.required and services.ledger.state.status != "ok":
+            raise HttpError(503, "api_error", UNRECORDED)
         if target.model is not None and target.model != turn.model_asked and readable is body:
             body = anthropic_request.replace_model(body, target.model)
         await self._attempt(exchange, upstream, target, credential, body, accepted_at)
@@ -261,13 +265,17 @@ class Dispatcher:
         turn = exchange.turn
         turn.error_message = str(error)[:300]
         if exchange.sink.started:
-            turn.status = Status.PARTIAL
             turn.error_type = "timeout_error" if isinstance(error, Expired) else "api_error"
-            event = error_event(turn.error_type, str(error), turn.id)
-            await exchange.sink.write(event)
-            await exchange.sink.finish()
+            await self._break_off(exchange, turn.error_type, str(error))
             return
         await self._fail(exchange, _before_commit(name, error))
+
+    async def _break_off(self, exchange: Exchange, error_type: str, message: str) -> None:
+        """End a started answer with the protocol's error event; one that takes none is cut."""
+        exchange.turn.status = Status.PARTIAL
+        if exchange.takes_events:
+            await exchange.sink.write(error_event(error_type, message, exchange.turn.id))
+            await exchange.sink.finish()
 
     # ------------------------------------------------------------------ endings
 
@@ -285,9 +293,7 @@ class Dispatcher:
             return
         turn.error_type, turn.error_message = error.error_type, error.message[:300]
         if sink.started:
-            turn.status = Status.PARTIAL
-            await sink.write(error_event(error.error_type, error.message, turn.id))
-            await sink.finish()
+            await self._break_off(exchange, error.error_type, error.message)
             return
         turn.status = Status.FAILED if turn.attempts or error.status >= 500 else Status.REJECTED
         turn.http_status = error.status

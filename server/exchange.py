@@ -120,6 +120,8 @@ class Exchange:
         """Done with the write-ahead row; ``None`` until the turn is announced."""
         self.is_recorded = False
         """The terminal row is on its way: the turn must not change any more."""
+        self.takes_events = True
+        """Whether events of ours can be put into the answer; not into a compressed one."""
         self.keepalive: Callable[[], None] | None = None
         """Sends the protocol's keep-alive; set while a stream is committed."""
         self.stop_reading: Callable[[], None] | None = None

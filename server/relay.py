@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from providers.coding import BadCoding, decode_body
 from providers.errors import ConnectionDropped, UpstreamError
 from providers.protocols.anthropic.response import (
     ResponseFacts,
@@ -72,10 +73,12 @@ class NativeRelay:
         """
         self._note_head(response)
         try:
-            if response.status == 200 and _is_event_stream(response):
-                await self._stream(response)
-            else:
+            if response.status != 200 or not _is_event_stream(response):
                 await self._whole(response)
+            elif _is_compressed(response):
+                await self._opaque(response)
+            else:
+                await self._stream(response)
         finally:
             await response.aclose()
 
@@ -173,6 +176,23 @@ class NativeRelay:
         self._watch.last_sent_at = self._clock.monotonic()
         spawn("keep-alive", self._sink.write(PING))
 
+    async def _opaque(self, response: UpstreamResponse) -> None:
+        """Pass a compressed stream on as it comes: its events cannot be seen, nor added to."""
+        self._exchange.takes_events = False
+        while data := await response.read():
+            now = self._clock.monotonic()
+            self._watch.last_byte_at = self._watch.last_progress_at = now
+            if not self._sink.started:
+                await self._commit(response)
+                self._exchange.keepalive = None
+            await self._sink.write(data)
+            self._attempt.bytes_down += len(data)
+        if not self._sink.started:
+            raise Truncated(f"{self._attempt.provider} sent an empty stream")
+        self._settle(Status.COMPLETED)
+        self._attempt.outcome = "success"
+        await self._sink.finish()
+
     # ------------------------------------------------------------------ whole
 
     async def _whole(self, response: UpstreamResponse) -> None:
@@ -226,14 +246,15 @@ class NativeRelay:
 
 def _is_event_stream(response: UpstreamResponse) -> bool:
     kind = first(response.headers, b"content-type") or ""
-    coding = first(response.headers, b"content-encoding") or "identity"
-    return kind.lower().startswith("text/event-stream") and coding.lower() == "identity"
+    return kind.lower().startswith("text/event-stream")
+
+
+def _is_compressed(response: UpstreamResponse) -> bool:
+    return (first(response.headers, b"content-encoding") or "identity").lower() != "identity"
 
 
 def _readable(response: UpstreamResponse, body: bytes) -> bytes:
     """The body without its content coding, for reading only; empty when it cannot be undone."""
-    from providers.coding import BadCoding, decode_body
-
     try:
         return decode_body(body, first(response.headers, b"content-encoding"), MAX_BUFFERED)
     except BadCoding:

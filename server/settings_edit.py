@@ -85,7 +85,7 @@ def set_values(file: FilePath, changes: Mapping[str, Any]) -> str | None:
     return f"{file} is being changed by another program"
 
 
-class _Refused(Exception):  # noqa: N818 - an outcome, not an error
+class _Refused(Exception):
     """The file is left alone; ``str()`` says why."""
 
 

@@ -6,11 +6,11 @@ import asyncio
 
 from providers.coding import BadCoding, TooLarge, decode_body
 from providers.protocols.anthropic.request import BadRequest, MessagesRequest, read_request
-from server.prefix import digest_body
 from server.classify import CLASSIFIER_VERSION, ClientFacts, Intent, classify, client_facts
 from server.exchange import Exchange
 from server.headers import first
 from server.http.errors import HttpError
+from server.prefix import digest_body
 from server.record import Turn
 
 OFF_LOOP_BYTES = 1024 * 1024

@@ -9,7 +9,7 @@ from typing import Any
 
 import anthropic
 import pytest
-from anthropic.types import MessageParam, ToolParam
+from anthropic.types import MessageParam, ToolParam, ToolResultBlockParam
 from anthropic_streams import (
     ANSWERS,
     MESSAGE_STOP,
@@ -116,7 +116,11 @@ async def test_it_streams_and_runs_a_tool_loop(setup: Any) -> None:
     messages.append(
         {"role": "assistant", "content": [block.model_dump() for block in first.content]}
     )
-    result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
+    result: ToolResultBlockParam = {
+        "type": "tool_result",
+        "tool_use_id": call.id,
+        "content": "rain",
+    }
     messages.append({"role": "user", "content": [result]})
     texts: list[str] = []
     async with client.messages.stream(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from anthropic_streams import TEXT
@@ -145,7 +146,7 @@ async def _close(peer: object) -> None:
     peer.close()  # type: ignore[attr-defined]
 
 
-def _events(data: bytes) -> list[dict[str, object]]:
+def _events(data: bytes) -> list[dict[str, Any]]:
     lines = [line for line in data.split(b"\n") if line.startswith(b"data: {")]
     return [json.loads(line.removeprefix(b"data: ")) for line in lines]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import itertools
 import json
 import os
@@ -14,7 +16,18 @@ from anthropic_streams import ANSWERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_gateway import HELLO, KEY, VENDOR_KEY, LiveGateway, live_gateway
-from scripted_upstream import ScriptedUpstream, respond, send, sse
+from scripted_upstream import (
+    ScriptedUpstream,
+    chunk,
+    pause,
+    reset,
+    respond,
+    send,
+    sse,
+    steps,
+)
+
+from providers.errors import ConnectionDropped
 
 JSON_HEADERS = ((b"Content-Type", b"application/json"),)
 MESSAGE = {
@@ -209,8 +222,6 @@ async def test_errors_come_down_verbatim(status: int, tmp_path: Path) -> None:
 
 
 async def test_a_compressed_request_goes_up_as_it_came(tmp_path: Path) -> None:
-    import gzip
-
     data = gzip.compress(json.dumps(HELLO).encode())
     async with (
         ScriptedUpstream(sse([ANSWERS["text"]])) as upstream,
@@ -225,8 +236,6 @@ async def test_a_compressed_request_goes_up_as_it_came(tmp_path: Path) -> None:
 
 
 async def test_a_compressed_answer_is_relayed_and_still_read(tmp_path: Path) -> None:
-    import gzip
-
     answer = gzip.compress(json.dumps(MESSAGE).encode())
     fields = [*JSON_HEADERS, (b"Content-Encoding", b"gzip")]
     async with (
@@ -238,6 +247,39 @@ async def test_a_compressed_answer_is_relayed_and_still_read(tmp_path: Path) -> 
     assert got.body == answer
     assert got.header("content-encoding") == "gzip"
     assert turn["output_tokens"] == 5
+
+
+async def test_a_compressed_stream_passes_as_it_comes(tmp_path: Path) -> None:
+    answer = gzip.compress(ANSWERS["text"])
+    fields = ((b"Content-Type", b"text/event-stream"), (b"Content-Encoding", b"gzip"))
+    gate = asyncio.Event()
+    first, rest = sse([answer[:40]], fields, end=False), send(chunk(answer[40:]) + chunk(b""))
+    async with (
+        ScriptedUpstream(steps(first, pause(gate), rest)) as upstream,
+        live_gateway(tmp_path / "h", upstream.base_url) as gateway,
+    ):
+        async with await gateway.open() as response:
+            assert await response.read() == answer[:40]
+            gate.set()
+            assert await response.read_all(10**6) == answer[40:]
+        turn = await gateway.turn()
+    assert (turn["status"], turn["usage_source"], turn["cost_usd"]) == ("completed", "none", None)
+
+
+async def test_a_compressed_stream_that_breaks_off_is_cut_not_added_to(tmp_path: Path) -> None:
+    answer = gzip.compress(ANSWERS["text"])
+    fields = ((b"Content-Type", b"text/event-stream"), (b"Content-Encoding", b"gzip"))
+    script = steps(sse([answer[:40]], fields, end=False), reset())
+    async with (
+        ScriptedUpstream(script) as upstream,
+        live_gateway(tmp_path / "h", upstream.base_url) as gateway,
+    ):
+        async with await gateway.open() as response:
+            assert await response.read() == answer[:40]
+            with pytest.raises(ConnectionDropped):
+                await response.read()
+        turn = await gateway.turn()
+    assert turn["status"] == "partial"
 
 
 async def test_large_bodies_pass_both_ways(tmp_path: Path) -> None:

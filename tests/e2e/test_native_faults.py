@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -553,3 +554,21 @@ async def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
 def test_the_helpers_find_an_error_event() -> None:
     assert tool_start(0)
     assert error_of(b'x\n\nevent: error\ndata: {"type":"error"}\n\n') == {"type": "error"}
+
+
+async def test_a_ledger_that_is_required_and_cannot_write_refuses_requests(tmp_path: Path) -> None:
+    home = tmp_path / "h"
+    async with (
+        ScriptedUpstream(sse([TEXT])) as upstream,
+        live_gateway(home, upstream.base_url, settings="[ledger]\nrequired = true\n") as gateway,
+    ):
+        assert (await gateway.ask()).status == 200
+        lock = sqlite3.connect(home / "state" / "ledger.sqlite3", isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        try:
+            answers = [(await gateway.ask()).status for _ in range(3)]
+        finally:
+            lock.execute("ROLLBACK")
+            lock.close()
+    assert answers[-1] == 503
+    assert len(upstream.requests) < 4

@@ -9,6 +9,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from anthropic_streams import MESSAGE_STOP, TEXT
 from gateway_process import Call, GatewayHome, GatewayProcess, message, program, until
 from scripted_upstream import Script, ScriptedUpstream, chunk, head, pause, send, steps
@@ -34,7 +36,7 @@ _TAKE_TERMINAL = (
 
 _SEQUENCE = re.compile(
     r"\x1b\[(?P<private>[?<>=]?)(?P<numbers>[0-9;:]*)[ !$]?(?P<final>[@-~])"
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]",
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ`-~]",
     re.DOTALL,
 )
 
@@ -137,7 +139,9 @@ class ScreenProcess(GatewayProcess):
 
 
 @contextlib.asynccontextmanager
-async def screen(home: GatewayHome, size: tuple[int, int] = (120, 40)) -> AsyncIterator[ScreenProcess]:
+async def screen(
+    home: GatewayHome, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[ScreenProcess]:
     """Run the program with its screen; ``size`` is columns and rows."""
     terminal, inside = pty.openpty()
     try:
@@ -194,8 +198,81 @@ async def test_the_screen_shows_address_and_requests_and_q_quits(tmp_path: Path)
             await gateway.shows(gateway.url)
             assert gateway.display.modes[ALTERNATE_SCREEN] is True
             assert_exact(await gateway.call(message()).run())
-            await gateway.shows("opus-5-5", "1 request")
+            await gateway.shows("claude-opus-5-5", "1/1 turn")
             gateway.press(b"q")
             assert await gateway.ended() == Exit.OK
-            await asyncio.sleep(0)
             assert_restored(gateway.display)
+
+
+async def test_ctrl_q_drains_the_running_stream(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    async with ScriptedUpstream(held(gate)) as upstream:
+        home = GatewayHome(tmp_path, upstream.base_url)
+        async with screen(home) as gateway:
+            call = gateway.call(message())
+            async with call.running() as answer:
+                await gateway.shows("1 in flight")
+                gateway.press(CTRL_Q)
+                await gateway.shows("DRAINING 1 stream")
+                assert (await gateway.call(message()).run()).status == 503
+                gate.set()
+                await answer
+            assert await gateway.ended() == Exit.OK
+            assert_restored(gateway.display)
+    assert_exact(call)
+    assert home.statuses() == {call.turn_id: "completed"}
+
+
+async def test_a_second_ctrl_q_ends_the_stream_with_the_native_error(tmp_path: Path) -> None:
+    never = asyncio.Event()
+    async with ScriptedUpstream(held(never)) as upstream:
+        home = GatewayHome(tmp_path, upstream.base_url)
+        async with screen(home) as gateway:
+            call = gateway.call(message())
+            async with call.running() as answer:
+                gateway.press(CTRL_Q)
+                await gateway.shows("DRAINING 1 stream")
+                gateway.press(CTRL_Q)
+                await answer
+            assert await gateway.ended() == Exit.INTERRUPT
+            assert_restored(gateway.display)
+    assert call.is_whole
+    assert bytes(call.body).startswith(TEXT + b"event: error\n")
+    assert home.statuses() == {call.turn_id: "partial"}
+
+
+@pytest.mark.parametrize("size", [(120, 40), (1, 1)])
+async def test_a_signal_drains_and_restores_the_terminal(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    gate = asyncio.Event()
+    async with ScriptedUpstream(held(gate)) as upstream:
+        home = GatewayHome(tmp_path, upstream.base_url)
+        async with screen(home, size) as gateway:
+            await until(lambda: ALTERNATE_SCREEN in gateway.display.modes, "no screen")
+            call = gateway.call(message())
+            async with call.running() as answer:
+                gateway.signal(signal.SIGTERM)
+                await gateway.reports(lambda health: health["state"] == "draining")
+                gate.set()
+                await answer
+            assert await gateway.ended() == Exit.OK
+            assert_restored(gateway.display)
+    assert_exact(call)
+
+
+async def test_a_terminal_that_goes_away_drains_too(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    async with ScriptedUpstream(held(gate)) as upstream:
+        home = GatewayHome(tmp_path, upstream.base_url)
+        async with screen(home) as gateway:
+            await gateway.shows(gateway.url)
+            call = gateway.call(message())
+            async with call.running() as answer:
+                gateway.hang_up()
+                await gateway.reports(lambda health: health["state"] == "draining")
+                gate.set()
+                await answer
+            assert await gateway.ended() == Exit.OK
+    assert_exact(call)
+    assert home.statuses() == {call.turn_id: "completed"}

@@ -130,12 +130,7 @@ async def live_gateway(
     settings: str = "",
 ) -> AsyncIterator[LiveGateway]:
     """Start a gateway whose Anthropic upstream is ``base_url``; ``settings`` is more TOML."""
-    home.mkdir(mode=0o700, exist_ok=True)
-    config = home / "config.toml"
-    config.write_text(
-        f'[server]\nport = 0\n[providers.anthropic]\nbase_url = "{base_url}"\n{settings}'
-    )
-    config.chmod(0o600)
+    _write_settings(home, base_url, settings)
     environment = {"SBGW_HOME": str(home), "ANTHROPIC_API_KEY": VENDOR_KEY} | dict(env or {})
     environment = {name: value for name, value in environment.items() if value}
     loaded = load(env=environment, cwd=home)
@@ -147,3 +142,10 @@ async def live_gateway(
     finally:
         await live.transport.aclose()
         await gateway.stop()
+
+
+def _write_settings(home: Path, base_url: str, more: str) -> None:
+    home.mkdir(mode=0o700, exist_ok=True)
+    config = home / "config.toml"
+    config.write_text(f'[server]\nport = 0\n[providers.anthropic]\nbase_url = "{base_url}"\n{more}')
+    config.chmod(0o600)
