@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from textual.app import App
 from textual.binding import BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 
 from server.clock import Clock, SystemClock
@@ -18,14 +19,14 @@ from tui import format as fmt
 from tui import keys
 from tui.bridge import Bridge
 from tui.context import Context
+from tui.driver import TerminalDriver
 from tui.palette import KeyCommands
 from tui.screens.base import GatewayScreen, bindings
 from tui.screens.confirm import ConfirmQuit
 from tui.screens.help import HelpScreen
 from tui.screens.live import LiveScreen
 from tui.state import LiveState
-from tui.theme import DARK, LIGHT
-from tui.widgets.lines_view import ASCII_CLASS
+from tui.theme import DARK, LIGHT, ThemedApp
 
 PAINT_S = 0.25
 """Four times a second: often enough to look live, rare enough not to delay a stream."""
@@ -42,7 +43,7 @@ class QuitReason(StrEnum):
     """The user asked a second time: end the streams now."""
 
 
-class GatewayApp(App[QuitReason], inherit_bindings=False):
+class GatewayApp(ThemedApp[QuitReason], inherit_bindings=False):
     """Watches a running engine in the engine's own event loop (``run_async``).
 
     ``on_quit`` drains the engine and returns when that is done; meanwhile the screen stays and
@@ -69,7 +70,7 @@ class GatewayApp(App[QuitReason], inherit_bindings=False):
     ) -> None:
         table = keys.resolve(keymap or {})
         self._shared = Context(engine, LiveState(), clock or SystemClock(), table)
-        super().__init__()
+        super().__init__(ascii_only=ascii)
         self._bridge = Bridge(engine, self.state, self._shared.clock)
         self._on_quit = on_quit
         self._is_quitting = False
@@ -77,7 +78,7 @@ class GatewayApp(App[QuitReason], inherit_bindings=False):
         self._paint_s = paint_s
         self._painted_second = -1
         self.animation_level = "none"
-        self.set_class(ascii, ASCII_CLASS)
+        self.set_class(ascii, "-ascii")
         self.set_keymap({key.id: key.keys for key in table if key.keys})
         for known in (DARK, LIGHT):
             self.register_theme(known)
@@ -92,6 +93,16 @@ class GatewayApp(App[QuitReason], inherit_bindings=False):
     def bridge(self) -> Bridge:
         """The link to the engine."""
         return self._bridge
+
+    def get_driver_class(self) -> type[Driver]:
+        """The platform's driver, on POSIX the one that never makes the streams wait."""
+        found = super().get_driver_class()
+        return TerminalDriver if found is LinuxDriver else found
+
+    def hang_up(self) -> None:
+        """The terminal is gone; the application runs on unseen until it is told to quit."""
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.hang_up()
 
     def get_default_screen(self) -> Screen[Any]:
         return LiveScreen(self._shared)
@@ -109,6 +120,8 @@ class GatewayApp(App[QuitReason], inherit_bindings=False):
     def tick(self) -> None:
         """Fold what has arrived and repaint what changed; ages move once a second."""
         self._bridge.tick()
+        if isinstance(self._driver, TerminalDriver) and self._driver.take_skipped():
+            self.screen.refresh(layout=True)
         second = int(self._shared.clock.time())
         if self.state.take_changes() or second != self._painted_second:
             self._painted_second = second

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,31 @@ EXIT_INTERRUPT = 130
 
 
 def say(line: str) -> None:
-    """One line of narration."""
-    click.echo(f"{PROGRAM}: {line}", err=True)
+    """One line of narration; a terminal that is gone must not end what it tells about."""
+    with suppress(OSError):
+        click.echo(f"{PROGRAM}: {line}", err=True)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code."""
+    try:
+        return _run_command(argv)
+    finally:
+        _let_go_of_dead_streams()
+
+
+def _let_go_of_dead_streams() -> None:
+    """Keep the interpreter from replacing the exit code because a terminal or pipe is gone."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                setattr(sys, name, None)
+
+
+def _run_command(argv: list[str] | None) -> int:
     try:
         result = cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.Abort:
@@ -207,6 +227,9 @@ async def _screen(gateway: Gateway, stop: Stop) -> None:
 
     async def follow_signals() -> None:
         await stop.draining.wait()
+        # A terminal that hung up is none any more: asking it fails.
+        if not sys.stdin.isatty():
+            app.hang_up()
         if app.is_running and not is_leaving:
             app.begin_quit()
 

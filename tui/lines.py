@@ -1,6 +1,6 @@
 """Styled text without a toolkit: a line is a tuple of (text, role) spans.
 
-Roles are names that the style sheet gives a look (``.line--ROLE``); meaning never depends on
+Roles are names that the theme gives a look (``tui.theme.looks``); meaning never depends on
 the look alone. Everything that is shown is built here first, so it can be tested without a
 terminal and measured in cells.
 """

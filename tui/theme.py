@@ -1,8 +1,42 @@
-"""Our two themes: blue is good, orange is bad, so that no meaning hangs on red against green."""
+"""Our two themes and the look of each role in any theme.
+
+Blue is good and orange is bad, so that no meaning hangs on red against green.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from rich.style import Style
+from textual.app import App
+from textual.color import Color
 from textual.theme import Theme
+
+SELECTED: Final = "selected"
+"""What lies over the selected row; not a role of a span."""
+
+_MUTED_BLEND = 0.33
+_COLOURS: Final[Mapping[str, str]] = {
+    "text": "foreground",
+    "strong": "foreground",
+    "title": "secondary",
+    "accent": "accent",
+    "good": "success",
+    "live": "primary",
+    "warn": "warning",
+    "bad": "error",
+    "key": "primary",
+    "link": "primary",
+    "shadow-badge": "accent",
+    "live-badge": "primary",
+    "warn-badge": "warning",
+    "demo-badge": "secondary",
+}
+"""The theme variable of each role."""
+_BOLD: Final = frozenset({"strong", "title", "live", "bad", "key"})
+
+ResultT = TypeVar("ResultT")
 
 DARK = Theme(
     name="sbgw-dark",
@@ -53,3 +87,46 @@ LIGHT = Theme(
         "scrollbar-corner-color": "#fbfcfe",
     },
 )
+
+
+def looks(variables: Mapping[str, str], *, is_ansi: bool) -> dict[str, Style]:
+    """A style without background for every role, and one for the selected row.
+
+    ``variables`` are those of a theme. The terminal's own colours cannot be mixed, so with
+    ``is_ansi`` what is muted is dimmed and what is selected is reversed.
+    """
+    found = {
+        role: Style(
+            color=Color.parse(variables[name]).rich_color,
+            bold=role in _BOLD or role.endswith("-badge"),
+            reverse=role.endswith("-badge"),
+        )
+        for role, name in _COLOURS.items()
+    }
+    if is_ansi:
+        found["muted"] = found["text"] + Style(dim=True)
+        found[SELECTED] = Style(bold=True, reverse=True)
+        return found
+    fore, back = Color.parse(variables["foreground"]), Color.parse(variables["background"])
+    found["muted"] = Style(color=fore.blend(back, _MUTED_BLEND).rich_color)
+    selected = Color.parse(variables["primary-muted"])
+    found[SELECTED] = Style(bgcolor=selected.rich_color, bold=True)
+    return found
+
+
+class ThemedApp(App[ResultT]):
+    """An application whose line widgets share one set of looks."""
+
+    def __init__(self, *, ascii_only: bool) -> None:
+        self._looks: tuple[str, dict[str, Style]] | None = None
+        self.ascii_only = ascii_only
+        """Whether the program's own signs are drawn in ASCII."""
+        super().__init__()
+
+    @property
+    def looks(self) -> Mapping[str, Style]:
+        """The looks of the current theme."""
+        if self._looks is None or self._looks[0] != self.theme:
+            found = looks(self.theme_variables, is_ansi=self.current_theme.ansi)
+            self._looks = (self.theme, found)
+        return self._looks[1]

@@ -7,7 +7,7 @@ those that differ, so it may be called as often as the paint timer runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import cast
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,42 +17,47 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.format import neutralise, to_ascii
-from tui.lines import EMPTY, ROLES, Line, clip, width_of
-
-ASCII_CLASS = "-ascii"
-"""Set on the application when only ASCII signs may be drawn."""
-ROLE_CLASSES = frozenset(f"line--{role}" for role in ROLES)
+from tui.lines import EMPTY, Line, clip, width_of
+from tui.theme import ThemedApp
 
 Builder = Callable[[int], Sequence[Line]]
 
 
-def paint(widget: Widget, spans: Line, width: int, overlay: Style | None = None) -> Strip:
-    """A line as a strip of exactly ``width`` cells, in the widget's styles.
+class LineWidget(Widget):
+    """What all widgets have in common that draw lines: the looks over their own background."""
 
-    ``overlay`` goes over every span. Every text passes ``neutralise`` here once more, so no
-    line builder can forget it.
-    """
-    ascii_only = widget.app.has_class(ASCII_CLASS)
-    room = width - width_of(spans)
-    segments: list[Segment] = []
-    if room:
-        spans = (*spans, (" " * room, "text")) if room > 0 else clip(spans, width)
-    for text, role in spans:
-        shown = neutralise(text)
-        style = widget.get_component_rich_style(f"line--{role}")
-        segments.append(
-            Segment(
-                to_ascii(shown) if ascii_only else shown,
-                style if overlay is None else style + overlay,
+    _base: Style | None = None
+
+    def notify_style_update(self) -> None:
+        self._base = None
+        super().notify_style_update()
+
+    def strip(self, spans: Line, width: int, over: str | None = None) -> Strip:
+        """A line as a strip of exactly ``width`` cells; ``over`` names a look laid over it all.
+
+        Every text passes ``neutralise`` here once more, so no line builder can forget it.
+        """
+        app = cast(ThemedApp[object], self.app)
+        base = self._base = self._base or self.rich_style
+        overlay = app.looks[over] if over is not None else Style.null()
+        room = width - width_of(spans)
+        if room:
+            spans = (*spans, (" " * room, "text")) if room > 0 else clip(spans, width)
+        segments: list[Segment] = []
+        for text, role in spans:
+            shown = neutralise(text)
+            segments.append(
+                Segment(
+                    to_ascii(shown) if app.ascii_only else shown,
+                    base + app.looks[role] + overlay,
+                )
             )
-        )
-    return Strip(segments, width if room >= 0 else None).adjust_cell_length(width)
+        return Strip(segments, width if room >= 0 else None).adjust_cell_length(width, base)
 
 
-class LineBlock(Widget):
+class LineBlock(LineWidget):
     """As many lines as the builder gives, the widget's height following them."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
     DEFAULT_CSS = "LineBlock { height: auto; width: 100%; }"
 
     def __init__(self, builder: Builder, *, id: str | None = None) -> None:  # noqa: A002
@@ -78,13 +83,11 @@ class LineBlock(Widget):
 
     def render_line(self, y: int) -> Strip:
         spans = self._lines[y] if y < len(self._lines) else EMPTY
-        return paint(self, spans, self.size.width)
+        return self.strip(spans, self.size.width)
 
 
-class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
+class LinesView(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
     """A page of lines that scrolls; the keys belong to the screen."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
 
     def __init__(self, builder: Builder, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -124,4 +127,4 @@ class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         index = y + self.scroll_offset.y
         spans = self._lines[index] if index < len(self._lines) else EMPTY
-        return paint(self, spans, self.size.width)
+        return self.strip(spans, self.size.width)

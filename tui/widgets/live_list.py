@@ -6,8 +6,6 @@ it every stream) for tens of milliseconds; here only the lines that differ are d
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -19,7 +17,8 @@ from tui import columns
 from tui.lines import EMPTY
 from tui.rows import TurnRow
 from tui.state import LiveState
-from tui.widgets.lines_view import ROLE_CLASSES, paint
+from tui.theme import SELECTED
+from tui.widgets.lines_view import LineWidget
 
 CACHED_STRIPS = 500
 LINES_PER_FRAME = 16
@@ -30,10 +29,8 @@ _Look = tuple[str, int, bool]
 _Drawn = tuple[TurnRow, _Look] | None
 
 
-class LiveList(ScrollView, can_focus=True, inherit_bindings=False):
+class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
     """Shows a ``LiveState``; the keys belong to the screen."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES) | {"live-list--selected"}
 
     class Opened(Message):
         """A row was double-clicked."""
@@ -145,7 +142,7 @@ class LiveList(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         drawn = self._drawn[y] = self._wanted(y, self._now)
         if drawn is None:
-            return paint(self, EMPTY, self.size.width)
+            return self.strip(EMPTY, self.size.width)
         row, look = drawn
         known = self._strips.get(row.id)
         if known is not None and known[0] is row and known[1] == look:
@@ -159,9 +156,7 @@ class LiveList(ScrollView, can_focus=True, inherit_bindings=False):
     def _draw(self, row: TurnRow, selected: bool) -> Strip:
         layout = columns.layout(self._width)
         spans = columns.row_line(row, layout, self._now, selected=selected)
-        name = "live-list--selected"
-        overlay = self.get_component_rich_style(name, partial=True) if selected else None
-        return paint(self, spans, self._width, overlay)
+        return self.strip(spans, self._width, SELECTED if selected else None)
 
     # -- the mouse ---------------------------------------------------------------------------
 
