@@ -4,7 +4,8 @@
 
     {"seq": int,                      # newest event folded into this snapshot
      "gateway": {"version", "instance", "pid", "url", "host", "port", "started_at", "uptime_s",
-                 "state": "serving"|"draining", "shadow": bool, "demo": bool, "home": str},
+                 "state": "serving"|"draining", "shadow": bool, "demo": bool, "home": str,
+                 "key_hint": str|None},   # the gateway key when it is the public default
      "counters": {"requests", "success", "errors", "cancelled", "rejected", "in_flight",
                   "requests_per_min"},
      "money": {"today_usd", "today_list_usd", "today_unpriced", "today_estimated_usd"},

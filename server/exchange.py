@@ -47,14 +47,18 @@ class Sink:
         """Awaited before the first byte."""
         self.before_end: Callable[[], Awaitable[None]] | None = None
         """Awaited once, before the bytes by which the client sees that its answer is complete."""
+        self._head: dict[str, Any] | None = None
         self._tail = b""
 
     async def start(self, status: int, headers: Headers) -> None:
-        """Send the status line and the fields; from here on nothing can be taken back."""
+        """Begin the answer: from here on nothing can be taken back.
+
+        The status line and the fields leave together with the first bytes of the body.
+        """
         if self.before_start is not None:
             await self.before_start()
         self.started = True
-        await self._guarded({"type": "http.response.start", "status": status, "headers": headers})
+        self._head = {"type": "http.response.start", "status": status, "headers": headers}
 
     async def write(self, data: bytes) -> None:
         """Send body bytes; returns once the socket's buffer has room again."""
@@ -100,6 +104,9 @@ class Sink:
     async def _guarded(self, message: dict[str, Any]) -> None:
         self.writing_since = self._clock.monotonic()
         try:
+            if self._head is not None:
+                head, self._head = self._head, None
+                await self._send(head)
             await self._send(message)
         finally:
             self.writing_since = None

@@ -76,11 +76,11 @@ SUMMARY_COLUMNS: Final = _names(
     "attempt_count fallback_chain http_status error_type error_message delivery stop_reason "
     "tool_calls bytes_down ttft_s duration_s usage_source input_tokens output_tokens "
     "cache_read_tokens cache_write_5m_tokens cache_write_1h_tokens output_estimate cost_usd "
-    "cost_is_estimate demo"
+    "cost_is_estimate unpriced demo"
 )
 """What a list row needs; none of the wide columns."""
 
-_BOOLEANS: Final = ("offload", "stream", "cost_is_estimate", "demo")
+_BOOLEANS: Final = ("offload", "stream", "cost_is_estimate", "unpriced", "demo")
 
 Row = dict[str, Value]
 
@@ -191,22 +191,8 @@ def known_seconds(seconds: float | None) -> float | None:
 
 
 def is_unpriced(turn: Turn, status: Status | None = None) -> bool:
-    """Whether the turn has, or may have, cost money that is not known.
-
-    An upstream's refusal and a request that never reached one cost nothing; token counting is
-    free; a client that left after the request was sent leaves an unknown amount behind.
-    """
-    if nano_usd(turn.cost_usd) is not None or turn.kind == "count_tokens":
-        return False
-    match status or turn.status:
-        case Status.COMPLETED | Status.PARTIAL | Status.INTERRUPTED:
-            return True
-        case Status.CANCELLED:
-            return bool(turn.attempts)
-        case Status.ERROR:
-            return turn.http_status is not None and turn.http_status < 400
-        case _:
-            return False
+    """Whether the turn has, or may have, cost money that is not known."""
+    return nano_usd(turn.cost_usd) is None and turn.may_have_cost(status)
 
 
 def is_fallback(turn: Turn) -> bool:

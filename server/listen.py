@@ -15,6 +15,7 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 
+from server.connections import HeadJoiner, IdleConnections
 from server.guard import GuardedReader
 from server.tasks import spawn
 
@@ -95,6 +96,7 @@ class Listener:
         self._context = WorkerContext(None)
         self._state: dict[str, Any] = {}
         self._connections: set[asyncio.Task[None]] = set()
+        self._idle = IdleConnections(KEEP_ALIVE_S)
         self._server: asyncio.Server | None = None
         self._lifespan: Lifespan | None = None
         self._lifespan_task: asyncio.Task[None] | None = None
@@ -112,6 +114,7 @@ class Listener:
         self._lifespan_task = spawn("lifespan", self._lifespan.handle_lifespan())
         await self._lifespan.wait_for_startup()
         self._server = await asyncio.start_server(self._connected, sock=self._sock, backlog=BACKLOG)
+        self._idle.start()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -120,13 +123,17 @@ class Listener:
         guarded = cast(asyncio.StreamReader, GuardedReader(reader, self.nonce))
         loop = asyncio.get_running_loop()
         state = cast(Any, self._state)
-        await TCPServer(self._app, loop, self._config, self._context, state, guarded, writer)
+        joining = cast(asyncio.StreamWriter, HeadJoiner(writer))
+        server = TCPServer(self._app, loop, self._config, self._context, state, guarded, joining)
+        self._idle.watch(server)
+        await server
 
     async def close(self) -> None:
         """Stop accepting, let idle connections go, then end what is left after a short grace."""
         await self._context.terminated.set()
         if self._server is not None:
             self._server.close()
+        await self._idle.close()
         pending = set(self._connections)
         if pending:
             await asyncio.wait(pending, timeout=self._config.graceful_timeout)

@@ -195,6 +195,24 @@ class Turn:
         """Whether the dollars were not really billed (subscription login)."""
         return self.payer is Payer.LOGIN
 
+    def may_have_cost(self, status: Status | None = None) -> bool:
+        """Whether the vendor may bill the turn once it is in ``status`` (default: its own).
+
+        An upstream's refusal and a request that never reached one cost nothing; token counting
+        is free; a client that left after the request was sent leaves an unknown amount behind.
+        """
+        if self.kind == "count_tokens":
+            return False
+        match status or self.status:
+            case Status.COMPLETED | Status.PARTIAL | Status.INTERRUPTED:
+                return True
+            case Status.CANCELLED:
+                return bool(self.attempts)
+            case Status.ERROR:
+                return self.http_status is not None and self.http_status < 400
+            case _:
+                return False
+
     def summary(self) -> dict[str, Any]:
         """One row of a list; the unit of every event and of ``/snapshot``."""
         usage = self.usage
@@ -242,6 +260,7 @@ class Turn:
             "output_estimate": self.output_estimate,
             "cost_usd": self.cost_usd,
             "cost_is_estimate": self.cost_is_estimate,
+            "unpriced": self.cost_usd is None and self.may_have_cost(),
             "list_price_equivalent": self.is_list_price_equivalent,
             "demo": self.demo,
         }

@@ -49,7 +49,7 @@ class Bridge:
         self._ask()
 
     def tick(self) -> None:
-        """Fold what has arrived, at most ``EVENTS_PER_TICK`` events, and ask for what is missing."""
+        """Fold at most ``EVENTS_PER_TICK`` events and ask for what is missing."""
         subscription = self._subscription
         if subscription is None:
             return

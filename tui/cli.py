@@ -185,6 +185,7 @@ async def _run(
     level = loaded.settings.server.log_level
     secrets = loaded.secrets.values()
     if has_ui:
+        _check_keys(loaded)
         make_state_dir(loaded.paths)
         logs.to_file(loaded.paths.log_file, level, secrets)
     else:
@@ -196,6 +197,17 @@ async def _run(
 
     options = RunOptions(is_demo=is_demo, has_lease=has_lease, say=say)
     return int(await run(loaded, os.environ, options, front))
+
+
+def _check_keys(loaded: Loaded) -> None:
+    """Find a mistake in the key table before anything is started."""
+    from server.runner import CannotStart, Exit
+    from tui.keys import resolve
+
+    try:
+        resolve(dict(loaded.settings.keys))
+    except ValueError as error:
+        raise CannotStart(str(error), Exit.USAGE) from error
 
 
 async def _headless(gateway: Gateway, stop: Stop) -> None:
@@ -309,7 +321,7 @@ def config(ctx: click.Context, schema: bool) -> int:
         return 0
     loaded = _load(ctx)
     for what, place, state in places(loaded):
-        say(f"{what}: {place} ({state})")
+        say(f"{what}: {place} ({state})" if state else f"{what}: {place}")
     rows = describe(loaded)
     width = max(len(key) for key, _, _ in rows)
     for key, value, source in rows:

@@ -76,14 +76,14 @@ def state_text(row: TurnRow) -> str:
 def cost_text(row: TurnRow) -> str:
     """The cost with its marks: ``≈`` an estimate, and whose account it is (``L C G``).
 
-    Unknown is ``?``, never zero; a turn in flight has no cost yet.
+    Unknown is ``?``, never zero; a turn in flight has no cost yet, a refused one has none.
     """
     if row.cost_usd is not None:
         amount = fmt.money(row.cost_usd)
         amount = fmt.estimated(amount) if row.cost_is_estimate else amount
     elif row.is_open:
         amount = fmt.PENDING
-    elif row.shown is Shown.REJECTED and row.attempts == 0:
+    elif not row.is_unpriced:
         amount = fmt.NOTHING
     else:
         amount = fmt.UNKNOWN

@@ -25,7 +25,6 @@ class Context:
         has_rows = len(state) > 0
         return Facts(
             has_rows=has_rows,
-            is_frozen=state.is_frozen,
             is_draining=state.gateway.draining,
             can_copy=has_rows or state.gateway.url is not None,
         )

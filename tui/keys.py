@@ -41,7 +41,6 @@ class Facts:
     """What decides whether a key can do something now."""
 
     has_rows: bool = False
-    is_frozen: bool = False
     is_draining: bool = False
     can_copy: bool = True
 

@@ -112,6 +112,8 @@ class TurnRow:
     output_estimate: int
     cost_usd: float | None
     cost_is_estimate: bool
+    is_unpriced: bool
+    """Whether it may have cost money that is not known."""
     list_price: bool
 
     @property
@@ -154,6 +156,7 @@ def row_from(summary: Mapping[str, Any], seq: int) -> TurnRow | None:
         output_estimate=count_of(summary.get("output_estimate")) or 0,
         cost_usd=amount_of(summary.get("cost_usd")),
         cost_is_estimate=summary.get("cost_is_estimate") is True,
+        is_unpriced=summary.get("unpriced") is not False,
         list_price=summary.get("list_price_equivalent") is True,
     )
 

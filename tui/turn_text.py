@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from providers.types import UsageSource
 from tui import format as fmt
 from tui.columns import LOOKS, PAYER_HELP, is_same_model, payer_mark, state_text
 from tui.lines import EMPTY, Line, beside, clip, columns, join, line, width_of, wrap
@@ -36,11 +37,11 @@ _PARTS = (
     ("output", "output_tokens", "output"),
 )
 
-_SOURCES = {
-    "provider_final": "reported by the provider",
-    "provider_partial": "reported by the provider, incomplete",
-    "estimated": "estimated",
-    "none": "not reported",
+_SOURCES: Mapping[str, str] = {
+    UsageSource.FINAL: "reported by the provider",
+    UsageSource.PARTIAL: "reported by the provider, incomplete",
+    UsageSource.ESTIMATED: "estimated",
+    UsageSource.NONE: "not reported",
 }
 
 Detail = Mapping[str, Any]
@@ -154,15 +155,17 @@ def _seconds(value: object) -> float | None:
 
 def _attempt(attempt: Mapping[str, Any], width: int, end: float, running: float) -> Iterable[Line]:
     start, stop = _span(attempt, running)
+    ttft = _seconds(attempt.get("ttft_s"))
     outcome = text_of(attempt.get("outcome")) or fmt.UNKNOWN
+    good, going = outcome == "success", outcome == "open"
+    if going:
+        outcome = "waiting" if ttft is None else "streaming"
     status = count_of(attempt.get("status"))
     result = f"{status} {outcome}" if status else outcome
-    good, going = outcome == "success", outcome == "open"
     role = "good" if good else "live" if going else "bad"
     glyph = "●" if good else "▶" if going else "✕"
     number = count_of(attempt.get("number")) or 0
     where = f"{attempt.get('provider') or fmt.UNKNOWN}"
-    ttft = _seconds(attempt.get("ttft_s"))
     head = (
         (f"{glyph} #{number}", 5, role),
         (where, 11, "strong"),
@@ -171,13 +174,13 @@ def _attempt(attempt: Mapping[str, Any], width: int, end: float, running: float)
     )
     first = f"first byte {fmt.duration(ttft)}" if ttft is not None else "no first byte"
     timing = f"{fmt.duration(stop - start)} from {fmt.duration(start)}, {first}"
-    bytes_text = f"{fmt.size(count_of(attempt.get('bytes_up')))} up, {fmt.size(count_of(attempt.get('bytes_down')))} down"
+    up, down = (fmt.size(count_of(attempt.get(name))) for name in ("bytes_up", "bytes_down"))
     yield clip(columns(head), width)
     bar = _bar(
         start, None if ttft is None else start + ttft, stop, end, max(10, min(60, width - 8))
     )
     yield clip(line("   ", *bar), width)
-    yield clip(line("   ", (f"{timing}; {bytes_text}", "muted")), width)
+    yield clip(line("   ", (f"{timing}; {up} up, {down} down", "muted")), width)
     if error := text_of(attempt.get("error")):
         for text in wrap(error, max(10, width - 3), "bad"):
             yield ("   ", "text"), *text
@@ -281,7 +284,8 @@ def _money(detail: Detail, row: TurnRow) -> list[Line]:
         rows.append(_part("output so far", "~" + fmt.tokens(row.output_estimate), None, ""))
     rows.append(_total(row))
     source = text_of(detail.get("usage_source"))
-    rows.append(_pair("usage", _SOURCES.get(source or "", source)))
+    if not (row.is_open and source == UsageSource.NONE):
+        rows.append(_pair("usage", _SOURCES.get(source or "", source)))
     rows.append(_pair("paid by", PAYER_HELP.get(payer_mark(row)) or row.payer))
     rows.append(_pair("prices", text_of(detail.get("price_version"))))
     rows.append(_pair("note", text_of(detail.get("price_note")), "warn"))
@@ -301,8 +305,12 @@ def _part(label: str, count: str, price: float | None, unknown: str = fmt.UNKNOW
 
 def _total(row: TurnRow) -> Line:
     if row.cost_usd is None:
-        text = "not known yet" if row.is_open else "unknown"
-        role = "muted" if row.is_open else "warn"
+        if row.is_open:
+            text, role = "not known yet", "muted"
+        elif row.is_unpriced:
+            text, role = "unknown", "warn"
+        else:
+            text, role = "not billed", "muted"
         return line((fmt.fit("cost", 16), "muted"), (fmt.fit(text, 19, "right"), role))
     amount = fmt.money(row.cost_usd)
     amount = fmt.estimated(amount) if row.cost_is_estimate else amount

@@ -67,6 +67,9 @@ class SimulatedUpstream:
             await self._connection(reader, writer)
         except (ConnectionError, h11.RemoteProtocolError):
             return
+        except asyncio.CancelledError:
+            # asyncio's stream callback reports a cancelled connection as an unhandled exception.
+            return
         finally:
             writer.close()
 

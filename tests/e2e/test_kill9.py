@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from anthropic_streams import (
 )
 from gateway_process import Call, GatewayHome, GatewayProcess, message
 from scripted_upstream import Request, Script, ScriptedUpstream, respond, sse
+
+from server.runner import Exit
 
 CLIENTS = 16
 MOST_NEWS = 400
@@ -136,3 +139,36 @@ async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
 @pytest.mark.faults
 async def test_nothing_acknowledged_is_lost_in_many_kills(tmp_path: Path) -> None:
     await run_rounds(tmp_path, rounds=24, seed=2)
+
+
+async def test_the_rows_are_there_when_the_client_has_the_first_and_the_last_byte(
+    tmp_path: Path,
+) -> None:
+    """Without a kill: the database is looked at in the very moment the bytes arrive."""
+    answers = Answers(3)
+    refused = respond(400, [(b"Content-Type", b"application/json")], b'{"type":"error"}')
+    found: list[str | None] = []
+
+    def route(request: Request) -> Script:
+        return refused if b"refuse" in request.body else answers.route(request)
+
+    async with ScriptedUpstream(route=route) as upstream:
+        home = GatewayHome(tmp_path, upstream.base_url)
+
+        def look(call: Call) -> None:
+            rows = home.rows("SELECT status FROM turns WHERE id = ?", call.turn_id)
+            if call.is_whole or not rows:
+                found.append(rows[0][0] if rows else None)
+
+        async with home.serve() as gateway:
+            for number in range(10):
+                bodies = (message(number % 2 == 0), message(metadata="refuse"), b"no JSON")
+                for body in bodies:
+                    await gateway.call(body, on_news=look).run()
+
+            gateway.signal(signal.SIGTERM)
+            assert await gateway.ended() == Exit.OK
+
+    assert found == ["completed", "error", "rejected"] * 10
+    digested = home.rows("SELECT count(*) FROM turns WHERE blocks IS NOT NULL")
+    assert digested == [(20,)], "what is left to do after the last byte was not done"

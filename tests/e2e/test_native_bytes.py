@@ -217,7 +217,7 @@ async def test_errors_come_down_verbatim(status: int, tmp_path: Path) -> None:
     assert got.header("x-should-retry") == "true"
     assert (turn["status"], turn["http_status"]) == ("error", status)
     assert (turn["error_type"], turn["error_message"]) == ("some_error", "wording matters")
-    assert turn["cost_usd"] is None
+    assert (turn["cost_usd"], turn["unpriced"]) == (None, False)
     assert len(upstream.requests) == 1
 
 

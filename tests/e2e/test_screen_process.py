@@ -14,12 +14,12 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from anthropic_streams import MESSAGE_STOP, TEXT
-from gateway_process import Call, GatewayHome, GatewayProcess, message, program, until
+from gateway_process import PATIENCE_S, Call, GatewayHome, GatewayProcess, message, program, until
 from scripted_upstream import Script, ScriptedUpstream, chunk, head, pause, send, steps
 
 from server.runner import Exit
@@ -101,13 +101,11 @@ class Display:
 class ScreenProcess(GatewayProcess):
     """The program in a pseudo-terminal of its own."""
 
-    def __init__(
-        self, home: GatewayHome, child: subprocess.Popen[bytes], terminal: int | None
-    ) -> None:
+    def __init__(self, home: GatewayHome, child: subprocess.Popen[bytes], terminal: int) -> None:
         super().__init__(home, child)
         self.display = Display()
-        self._terminal = terminal
-        assert terminal is not None
+        self._terminal: int | None = terminal
+        self._is_read = asyncio.Event()
         asyncio.get_running_loop().add_reader(terminal, self._read)
 
     def press(self, keys: bytes) -> None:
@@ -115,10 +113,17 @@ class ScreenProcess(GatewayProcess):
         assert self._terminal is not None
         os.write(self._terminal, keys)
 
+    async def ended(self) -> int:
+        """Wait for the end of the program and of its output; the exit code."""
+        code = await super().ended()
+        async with asyncio.timeout(PATIENCE_S):
+            await self._is_read.wait()
+        return code
+
     def hang_up(self) -> None:
         """Close the terminal, as closing its window does."""
         if self._terminal is not None:
-            asyncio.get_running_loop().remove_reader(self._terminal)
+            self._stop_reading()
             os.close(self._terminal)
             self._terminal = None
 
@@ -135,31 +140,46 @@ class ScreenProcess(GatewayProcess):
         try:
             self.display.feed(os.read(self._terminal, 65536))
         except OSError:  # Linux says EIO when the program has closed its side.
-            asyncio.get_running_loop().remove_reader(self._terminal)
+            self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        assert self._terminal is not None
+        asyncio.get_running_loop().remove_reader(self._terminal)
+        self._is_read.set()
+
+
+@contextlib.contextmanager
+def terminal(
+    home: GatewayHome, size: tuple[int, int] = (120, 40), arguments: tuple[str, ...] = ()
+) -> Iterator[ScreenProcess]:
+    """Start the program in a pseudo-terminal; ``size`` is columns and rows."""
+    outside, inside = pty.openpty()
+    try:
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        child = _spawn(home, inside, arguments)
+    finally:
+        os.close(inside)
+    shown = ScreenProcess(home, child, outside)
+    try:
+        yield shown
+    finally:
+        shown.end()
+        shown.hang_up()
 
 
 @contextlib.asynccontextmanager
 async def screen(
-    home: GatewayHome, size: tuple[int, int] = (120, 40)
+    home: GatewayHome, size: tuple[int, int] = (120, 40), arguments: tuple[str, ...] = ()
 ) -> AsyncIterator[ScreenProcess]:
-    """Run the program with its screen; ``size`` is columns and rows."""
-    terminal, inside = pty.openpty()
-    try:
-        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-        child = _spawn(home, inside)
-    finally:
-        os.close(inside)
-    shown = ScreenProcess(home, child, terminal)
-    try:
+    """Run the program with its screen, and wait until it serves."""
+    with terminal(home, size, arguments) as shown:
         async with shown:
             yield shown
-    finally:
-        shown.hang_up()
 
 
-def _spawn(home: GatewayHome, inside: int) -> subprocess.Popen[bytes]:
+def _spawn(home: GatewayHome, inside: int, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", _TAKE_TERMINAL, *program()],
+        [sys.executable, "-c", _TAKE_TERMINAL, *program(*arguments)],
         env=os.environ | home.env | {"TERM": "xterm-256color"},
         cwd=home.work_dir,
         stdin=inside,
@@ -241,14 +261,11 @@ async def test_a_second_ctrl_q_ends_the_stream_with_the_native_error(tmp_path: P
     assert home.statuses() == {call.turn_id: "partial"}
 
 
-@pytest.mark.parametrize("size", [(120, 40), (1, 1)])
-async def test_a_signal_drains_and_restores_the_terminal(
-    tmp_path: Path, size: tuple[int, int]
-) -> None:
+async def test_a_signal_drains_and_restores_even_the_smallest_terminal(tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with ScriptedUpstream(held(gate)) as upstream:
         home = GatewayHome(tmp_path, upstream.base_url)
-        async with screen(home, size) as gateway:
+        async with screen(home, (1, 1)) as gateway:
             await until(lambda: ALTERNATE_SCREEN in gateway.display.modes, "no screen")
             call = gateway.call(message())
             async with call.running() as answer:
@@ -261,11 +278,14 @@ async def test_a_signal_drains_and_restores_the_terminal(
     assert_exact(call)
 
 
-async def test_a_terminal_that_goes_away_drains_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--no-ui",)])
+async def test_a_terminal_that_goes_away_drains_too(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
     gate = asyncio.Event()
     async with ScriptedUpstream(held(gate)) as upstream:
         home = GatewayHome(tmp_path, upstream.base_url)
-        async with screen(home) as gateway:
+        async with screen(home, arguments=arguments) as gateway:
             await gateway.shows(gateway.url)
             call = gateway.call(message())
             async with call.running() as answer:
@@ -276,3 +296,13 @@ async def test_a_terminal_that_goes_away_drains_too(tmp_path: Path) -> None:
             assert await gateway.ended() == Exit.OK
     assert_exact(call)
     assert home.statuses() == {call.turn_id: "completed"}
+
+
+async def test_a_key_that_nobody_knows_is_one_line(tmp_path: Path) -> None:
+    home = GatewayHome(tmp_path, "http://127.0.0.1:9")
+    home.write_config('[server]\nport = 0\n[keys]\nqit = "x"\n')
+    with terminal(home) as program_alone:
+        assert await program_alone.ended() == Exit.USAGE
+        await program_alone.shows("no key is named 'qit'; the nearest is 'quit'")
+    assert ALTERNATE_SCREEN not in program_alone.display.modes
+    assert "Traceback" not in program_alone.display.text

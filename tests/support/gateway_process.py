@@ -132,12 +132,12 @@ class GatewayProcess:
         try:
             await self._until_serving()
         except BaseException:
-            self._end()
+            self.end()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._end()
+        self.end()
 
     @property
     def pid(self) -> int:
@@ -194,7 +194,8 @@ class GatewayProcess:
                 await asyncio.sleep(_PAUSE_S)
         return found
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the child by its pid, if it has not ended yet."""
         if self._child.poll() is None:
             self._child.kill()
         self._child.wait()

@@ -511,21 +511,19 @@ async def test_every_key_of_the_table_can_be_pressed_at_every_size(
 ) -> None:
     way = {keys.DETAIL: ["enter"], keys.HELP: ["f1"], keys.CONFIRM: ["q"]}.get(place, [])
     skipped = {"ctrl+q", *({"y"} if way == ["q"] else ()), *({"q"} if place == "empty" else ())}
-    if place != keys.LIVE:
-        skipped |= {"ctrl+p", "colon"}
     names = [name for key in keys.TABLE for name in key.keys.split(",") if name]
     app = app_of(engine)
     async with app.run_test(size=SMALLEST):
         if place != "empty":
             await fill(engine, clock, 30)
             engine.open()
-        for size in SIZES if place == keys.LIVE else (SMALLEST, LARGEST):
+        for size in SIZES if place == keys.LIVE else (SMALLEST,):
             await resize(app, size)
             await press(app, *way)
             home = app.screen
             for name in names:
                 if name in skipped:
-                    continue  # quitting and the palette have their own tests
+                    continue  # quitting has its own tests
                 await press(app, name)
                 assert app.is_running, name
                 if app.screen is not home:
@@ -534,6 +532,7 @@ async def test_every_key_of_the_table_can_be_pressed_at_every_size(
                     await idle(app)
                     await press(app, *way)
                     home = app.screen
+            skipped |= {"ctrl+p", "colon"}  # once is enough: the palette is not ours
             while len(app.screen_stack) > 1:
                 app.pop_screen()
             await idle(app)

@@ -100,7 +100,8 @@ def test_state_text(fields: dict[str, Any], shown: str) -> None:
         ({"payer": "client key"}, "$0.0754C"),
         ({"payer": None}, "$0.0754 "),
         ({"status": "open", "cost_usd": None}, "·G"),
-        ({"status": "rejected", "cost_usd": None, "attempts": 0}, "–G"),
+        ({"status": "rejected", "cost_usd": None, "unpriced": False}, "–G"),
+        ({"status": "error", "cost_usd": None, "unpriced": True}, "?G"),
         ({"status": "cancelled", "cost_usd": None}, "?G"),
     ],
 )

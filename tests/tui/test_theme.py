@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 from textual.color import Color
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
-from tui.theme import DARK, LIGHT
+from tui.lines import ROLES
+from tui.theme import DARK, LIGHT, SELECTED, looks
 
 
 def luminance(color: Color) -> float:
@@ -27,6 +28,26 @@ def test_text_can_be_read_on_both_backgrounds(theme: Theme, role: str) -> None:
     color = getattr(theme, role)
     assert contrast(color, theme.background or "") >= 4.5
     assert contrast(color, theme.panel or "") >= 4.5
+
+
+@pytest.mark.parametrize("name", ["sbgw-dark", "sbgw-light", *BUILTIN_THEMES])
+def test_every_role_has_a_look_in_every_theme(name: str) -> None:
+    theme = {DARK.name: DARK, LIGHT.name: LIGHT, **BUILTIN_THEMES}[name]
+    found = looks(theme.to_color_system().generate(), is_ansi=theme.ansi)
+    assert set(found) == {*ROLES, SELECTED}
+    for role in ("shadow-badge", "live-badge", "warn-badge"):
+        assert found[role].reverse
+    assert found["muted"] != found["text"]
+    assert not any(style.bgcolor for role, style in found.items() if role != SELECTED)
+
+
+@pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)
+def test_muted_text_can_be_read_too(theme: Theme) -> None:
+    found = looks(theme.to_color_system().generate(), is_ansi=False)
+    color = found["muted"].color
+    assert color is not None
+    assert contrast(color.name, theme.background or "") >= 4.5
+    assert contrast(color.name, theme.panel or "") >= 4.5
 
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)
