@@ -212,6 +212,7 @@ class NativeRelay:
         self._settle(Status.ERROR if is_error else Status.COMPLETED)
         turn.delivery = Delivery.PARTIAL
         self._watch.committed = True
+        self._exchange.takes_events = False
         headers = to_client(response.headers) + self._extra_headers()
         await self._sink.respond(response.status, headers, body)
 

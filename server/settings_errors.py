@@ -59,7 +59,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        key = f" {self.key}:" if self.key else ""
+        key = f" {self.key}:" if self.key and self.key != self.file else ""
         hint = f" ({self.hint})" if self.hint else ""
         return plain(f"{place}:{key} {self.reason}{hint}")
 
