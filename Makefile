@@ -30,7 +30,7 @@ test: lint ## everything in check, and the whole test suite
 	@$(PYTEST) -q -n 2 --dist worksteal -m "not clients and not faults" $(ARGS)
 
 test-clients: env-dev ## drive the real Claude Code through the gateway (fetched with npm)
-	@$(PYTEST) -q -m clients -o timeout=1800 $(ARGS)
+	@CLIENT_CACHE="$(CURDIR)/.client-cache" $(PYTEST) -q -m clients -o timeout=1800 $(ARGS)
 
 test-faults: env-dev ## the heavier fault runs: kill -9 under load and the like
 	@$(PYTEST) -q -m faults -o timeout=1800 $(ARGS)

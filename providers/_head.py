@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _TOKEN = bytes(b for b in range(0x21, 0x7F) if chr(b).isalnum() or chr(b) in "!#$%&'*+-.^_`|~")
-_CONTROLS = bytes([*range(0x20), 0x7F])
+_CONTROLS = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+"""A tab may stand inside a field value (RFC 9110 5.5)."""
 _TARGET = bytes(range(0x21, 0x7F))
 _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NAME_LIMIT = 256
 """Longer model names have no price; nothing here is meant to run over a hostile megabyte."""
+_MINUTE_ENTRIES = 512
 _MILLION = Decimal(1_000_000)
 _THOUSAND = Decimal(1_000)
 _STANDARD_TIERS = frozenset({"standard", "default", "auto", "on_demand"})
@@ -136,6 +137,8 @@ class Prices:
     def __init__(self, overrides: Sequence[PriceOverride] = ()) -> None:
         self._overrides = tuple(overrides)
         self._entry = lru_cache(maxsize=512)(_find_entry)
+        self._minute: dict[tuple[object, ...], Rates | None] = {}
+        """Rates found lately; no price begins or ends within a minute."""
         self._version: str | None = None
 
     def warm(self) -> None:
@@ -170,14 +173,28 @@ class Prices:
         """
         if not model or len(model) > _NAME_LIMIT:
             return None
+        moment = _utc(at)
+        key = (provider, model, moment.replace(second=0, microsecond=0), *(context or {}).items())
+        try:
+            return self._minute[key]
+        except KeyError:
+            rates = self._find_rates(provider, model, moment, context or {})
+        if len(self._minute) >= _MINUTE_ENTRIES:
+            self._minute.clear()
+        self._minute[key] = rates
+        return rates
+
+    def _find_rates(
+        self, provider: str, model: str, at: datetime, context: Mapping[str, str]
+    ) -> Rates | None:
         names = list(_spellings(provider, model))
         override = self._override(provider, names, at)
         if override is not None:
-            return _override_rates(override, context or {})
+            return _override_rates(override, context)
         for name in names:
             entry = self._entry(provider, name)
             if entry is not None:
-                rates = _entry_rates(entry, name, at, context or {})
+                rates = _entry_rates(entry, name, at, context)
                 return rates if rates.input is not None else None
         return None
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from providers.profiles import ProviderSettings
 from providers.proxy import ProxyMap
 from providers.transport import Origin, Transport
+from providers.types import Headers
 from providers.upstream import Upstream, auth_headers
 
 
@@ -42,11 +43,20 @@ def build_upstreams(
             origin=origin,
             base_path=base_path,
             transport=transports[provider.proxy],
-            credentials=provider.credentials,
+            # A client's own credential is meant for its vendor, and for nobody who speaks like it.
+            credentials=provider.credentials if provider.takes_client_credential else "key",
             api_key_env=provider.api_key_env,
-            own_credential=auth_headers(provider.auth, key) if key else None,
+            own_credential=_own_credential(provider, key),
         )
     return upstreams
+
+
+def _own_credential(provider: ProviderSettings, key: str | None) -> Headers | None:
+    """Our key as header fields: none for a server that wants none, ``None`` when it is missing."""
+    if key:
+        return auth_headers(provider.auth, key)
+    wants_none = provider.api_key_env is None and not provider.takes_client_credential
+    return [] if wants_none else None
 
 
 def _proxies(setting: str, env: Mapping[str, str]) -> ProxyMap:

@@ -14,6 +14,9 @@ from server.tasks import spawn
 SWEEP_S = 5.0
 """How exactly the idle time-out is kept."""
 
+CLOSE_STALL_S = 60.0
+"""How long the peer of a connection that is to be closed may take no byte of what waits for it."""
+
 _Action = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -133,9 +136,18 @@ class HeadJoiner:
         self._writer.write_eof()
 
     def close(self) -> None:
-        """Send what waits, then close."""
+        """Send what waits, then close; cut a connection whose peer takes none of it."""
         self._flush()
         self._writer.close()
+        self._cut_if_stalled(None)
+
+    def _cut_if_stalled(self, before: int | None) -> None:
+        transport = self._writer.transport
+        waiting = transport.get_write_buffer_size()
+        if before is not None and waiting >= before:
+            transport.abort()
+        elif waiting:
+            self._loop.call_later(CLOSE_STALL_S, self._cut_if_stalled, waiting)
 
     async def wait_closed(self) -> None:
         """Wait until the socket is closed."""

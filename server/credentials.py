@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from providers.types import Headers, Payer
 from server.headers import values
 
+_CREDENTIAL_FIELDS = frozenset({b"x-api-key", b"authorization"})
 _BEARER = b"bearer "
 _LOGIN_TOKEN = b"sk-ant-oat"
 _LOGIN_BETA = b"oauth-"
@@ -42,10 +43,24 @@ class KeyRing:
 
     def __init__(self, key: str) -> None:
         self._digest = hashlib.sha256(key.encode()).digest()
+        self._size = len(key.encode())
 
     def matches(self, presented: bytes) -> bool:
         """Whether ``presented`` is the gateway key."""
         return hmac.compare_digest(hashlib.sha256(presented).digest(), self._digest)
+
+    def without_key(self, headers: Headers) -> Headers:
+        """``headers`` without fields that hold the gateway key, bare or after ``Bearer``.
+
+        The two credential fields stay: they are replaced where they stand.
+        """
+        return [pair for pair in headers if not self._holds_key(*pair)]
+
+    def _holds_key(self, name: bytes, value: bytes) -> bool:
+        if len(value) < self._size or name.lower() in _CREDENTIAL_FIELDS:
+            return False
+        token = token_of(b"authorization", value)
+        return len(token) == self._size and self.matches(token)
 
 
 def authenticate(headers: Headers, path_token: bytes | None, ring: KeyRing) -> Access:
@@ -84,15 +99,18 @@ NO_CREDENTIAL = (
 
 def _credentials(headers: Headers) -> Headers:
     return [
-        (name, value) for name, value in headers if name.lower() in (b"x-api-key", b"authorization")
+        (name, value)
+        for name, value in headers
+        if name.lower() in _CREDENTIAL_FIELDS and token_of(name, value)
     ]
 
 
 def token_of(name: bytes, value: bytes) -> bytes:
     """The secret in a credential field: the key, or what follows ``Bearer``."""
-    if name.lower() == b"authorization" and value[:7].lower() == _BEARER:
+    value = value.strip()
+    if name.lower() == b"authorization" and (value + b" ")[:7].lower() == _BEARER:
         return value[7:].strip()
-    return value.strip()
+    return value
 
 
 def _is_key(pair: tuple[bytes, bytes], ring: KeyRing) -> bool:

@@ -29,11 +29,12 @@ from server import accounting, understanding
 from server.credentials import NO_CREDENTIAL, Credential, choose
 from server.exchange import Exchange, Inbound, Receive, Sink
 from server.headers import first, to_upstream
-from server.http.body import CLOSE, drain, read_body
+from server.http.body import CLOSE, read_body
 from server.http.errors import HttpError, render, shape_of
 from server.interrupt import BodyStalled, ClientGone, ClientStalled, Draining, Interrupt
 from server.patience import Patience
 from server.policy import NoCandidate, Plan, Target, plan_baseline
+from server.prefix import Digester
 from server.record import Attempt, Phase, Status, Turn, new_turn_id
 from server.relay import NativeRelay
 from server.services import Services
@@ -51,6 +52,7 @@ class Dispatcher:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._patience = Patience()
+        self._digester = Digester(services.digest_key)
 
     async def handle(self, inbound: Inbound, receive: Receive, sink: Sink) -> None:
         """Serve one authenticated request to its terminal state; it always gets an answer."""
@@ -70,10 +72,11 @@ class Dispatcher:
         except Draining:
             await self._fail(exchange, HttpError(503, "api_error", "the gateway is shutting down"))
         except BodyStalled:
+            sink.linger = None
             slow = "the request body did not arrive in time"
             await self._fail(exchange, HttpError(408, "invalid_request_error", slow, CLOSE))
         except HttpError as error:
-            await self._fail(exchange, error, receive)
+            await self._fail(exchange, error)
         except Exception:
             _log.exception("turn %s failed", turn.id)
             failed = "the gateway failed; its log says why"
@@ -118,6 +121,7 @@ class Dispatcher:
         finally:
             watch.receiving_since = None
         exchange.turn.body_bytes = len(exchange.body)
+        exchange.sink.linger = None
 
     # ------------------------------------------------------------------ before dispatch
 
@@ -138,8 +142,8 @@ class Dispatcher:
         await self._patience.briefly(self._open(exchange))
         if services.settings.ledger.required and services.ledger.state.status != "ok":
             raise HttpError(503, "api_error", UNRECORDED)
-        if target.model is not None and target.model != turn.model_asked and readable is body:
-            body = anthropic_request.replace_model(body, target.model)
+        if target.model is not None and target.model != turn.model_asked:
+            body = anthropic_request.replace_model(readable, target.model)
         await self._attempt(exchange, upstream, target, credential, body, accepted_at)
 
     def _plan(self, exchange: Exchange) -> Plan:
@@ -243,6 +247,9 @@ class Dispatcher:
     ) -> None:
         inbound, services = exchange.inbound, self._services
         headers = to_upstream(inbound.headers, credential.headers)
+        if body is not exchange.body:
+            # Another model was written into it, and into its decoded form.
+            headers = [pair for pair in headers if pair[0].lower() != b"content-encoding"]
         response = await upstream.send(
             inbound.method.encode(), inbound.path, inbound.query, headers, body
         )
@@ -279,14 +286,8 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ endings
 
-    async def _fail(
-        self, exchange: Exchange, error: HttpError, unread: Receive | None = None
-    ) -> None:
-        """Answer with an error of our own, or end a started answer with an error event.
-
-        A body that was refused for its size is still taken from ``unread`` before the connection
-        closes, because closing on unread bytes can reset it before the client saw the answer.
-        """
+    async def _fail(self, exchange: Exchange, error: HttpError) -> None:
+        """Answer with an error of our own, or end a started answer with an error event."""
         turn, sink = exchange.turn, exchange.sink
         if exchange.is_recorded:
             await self._hand_over(exchange)
@@ -298,8 +299,7 @@ class Dispatcher:
         turn.status = Status.FAILED if turn.attempts or error.status >= 500 else Status.REJECTED
         turn.http_status = error.status
         headers, body = render(error, shape_of(exchange.inbound.path), turn.id)
-        linger = partial(drain, unread) if unread is not None and error.status == 413 else None
-        await sink.respond(error.status, headers + gateway_headers(turn)[1:], body, linger)
+        await sink.respond(error.status, headers + gateway_headers(turn)[1:], body)
 
     async def _hand_over(self, exchange: Exchange) -> None:
         """Send the end of an answer that was complete when something interrupted it."""
@@ -339,8 +339,12 @@ class Dispatcher:
             turn.attempts[-1].duration_s = turn.duration_s - turn.attempts[-1].started_s
         if exchange.opened is None:
             self._open(exchange)
-        accounting.price(turn, services.prices, services.clock.time())
-        return services.ledger.close_turn(turn, _digester(exchange, services))
+        try:
+            accounting.price(turn, services.prices, services.clock.time())
+        except Exception:
+            # Without its price the turn is still a turn: its row must not stay open.
+            _log.exception("turn %s cannot be priced", turn.id)
+        return services.ledger.close_turn(turn, _digesting(exchange, self._digester))
 
     def _close(self, exchange: Exchange, accepted_at: float) -> None:
         """Record the turn if its answer had no end, then count and announce it, once."""
@@ -367,12 +371,11 @@ async def _watching(receive: Receive, exchange: Exchange) -> AsyncIterator[None]
         watcher.cancel()
 
 
-def _digester(exchange: Exchange, services: Services) -> Callable[[], None] | None:
-    turn, body = exchange.turn, exchange.body
-    if turn.status is Status.REJECTED:
+def _digesting(exchange: Exchange, digester: Digester) -> Callable[[], None] | None:
+    turn, request = exchange.turn, exchange.request
+    if turn.status is Status.REJECTED or request is None:
         return None
-    coding = first(exchange.inbound.headers, b"content-encoding")
-    return lambda: understanding.digest(turn, body, coding, services.digest_key)
+    return lambda: understanding.digest(turn, request, digester)
 
 
 def gateway_headers(turn: Turn) -> Headers:
@@ -387,8 +390,14 @@ def gateway_headers(turn: Turn) -> Headers:
     return [(name, _field_safe(value)) for name, value in pairs]
 
 
+_MAX_FIELD = 200
+"""Characters; a model's name is the client's, and clients refuse answers with large heads."""
+
+_PRINTABLE = bytes(c if 0x20 <= c < 0x7F else ord("?") for c in range(256))
+
+
 def _field_safe(value: str) -> bytes:
-    return bytes(c if 0x20 <= c < 0x7F else 0x3F for c in value.encode())
+    return value[:_MAX_FIELD].encode("utf-8", "replace").translate(_PRINTABLE)
 
 
 def _label(headers: Headers, name: bytes) -> str | None:

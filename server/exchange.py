@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from providers.protocols.anthropic.request import MessagesRequest
 from providers.types import Headers
 from server.clock import Clock
 from server.credentials import Access
@@ -17,6 +18,9 @@ from server.timers import Verdict, Watch
 
 TAIL = 16 * 1024
 """Bytes of a whole answer that wait for ``Sink.before_end``; what is before them need not."""
+
+SLICE = 64 * 1024
+"""Bytes of a whole answer sent at once, so that a client that reads slowly is seen to read."""
 
 Send = Callable[[Any], Awaitable[None]]
 Receive = Callable[[], Awaitable[Any]]
@@ -47,6 +51,8 @@ class Sink:
         """Awaited before the first byte."""
         self.before_end: Callable[[], Awaitable[None]] | None = None
         """Awaited once, before the bytes by which the client sees that its answer is complete."""
+        self.linger: Callable[[], Awaitable[None]] | None = None
+        """Runs when all bytes of a whole answer are out but its exchange is not yet over."""
         self._head: dict[str, Any] | None = None
         self._tail = b""
 
@@ -72,28 +78,19 @@ class Sink:
         tail, self._tail = self._tail, b""
         await self._guarded({"type": "http.response.body", "body": tail, "more_body": False})
 
-    async def respond(
-        self,
-        status: int,
-        headers: Headers,
-        body: bytes,
-        linger: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        """A whole answer at once; ``headers`` without a length.
-
-        ``linger`` runs when all bytes are out but the exchange is not yet over.
-        """
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer at once; ``headers`` without a length."""
         length = (b"content-length", str(len(body)).encode())
         await self.start(status, [*headers, length])
-        if len(body) > TAIL:
-            await self.write(body[:-TAIL])
+        for start in range(0, len(body) - TAIL, SLICE):
+            await self.write(body[start : min(start + SLICE, len(body) - TAIL)])
         self._tail = body[-TAIL:]
         self.bytes_sent += len(self._tail)
-        if linger is not None:
+        if self.linger is not None:
             await self._end_is_near()
             tail, self._tail = self._tail, b""
             await self._guarded({"type": "http.response.body", "body": tail, "more_body": True})
-            await linger()
+            await self.linger()
         await self.finish()
 
     async def _end_is_near(self) -> None:
@@ -123,6 +120,8 @@ class Exchange:
         self.interrupt = Interrupt()
         self.body = b""
         """Of the request, as received; empty until it is complete."""
+        self.request: MessagesRequest | None = None
+        """What the body says; ``None`` until it was read, and when it cannot be."""
         self.opened: Future[None] | None = None
         """Done with the write-ahead row; ``None`` until the turn is announced."""
         self.is_recorded = False

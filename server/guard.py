@@ -22,7 +22,12 @@ MAX_TARGET = 8 * 1024
 REFUSED_HEADER = b"x-sbgw-refused"
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/(\d)\.(\d)")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_ONE_FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+"
+_FIELD = re.compile(_ONE_FIELD)
+_FIELDS = re.compile(_ONE_FIELD + rb"(?:\r\n" + _ONE_FIELD + rb")*+")
+_FRAMING_FIELD = re.compile(
+    rb"^(host|upgrade|transfer-encoding|content-length):[ \t]*([^\r\n]*)", re.I | re.M
+)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\x00-\x1f\x7f]*)?")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _MAX_LINE = 8 * 1024
@@ -201,8 +206,8 @@ def check_head(head: bytes) -> int | None:
 
     Returns the length of the body in bytes, ``None`` for a chunked one; raises ``Refused``.
     """
-    lines = head.split(b"\r\n")
-    request = _REQUEST_LINE.fullmatch(lines[0])
+    first, _, rest = head.partition(b"\r\n")
+    request = _REQUEST_LINE.fullmatch(first)
     if request is None:
         raise Refused(400, "the request line is not valid HTTP/1.1")
     method, target, major, minor = request.groups()
@@ -210,14 +215,15 @@ def check_head(head: bytes) -> int | None:
         raise Refused(505, "only HTTP/1.1 is spoken here", target)
     if len(target) > MAX_TARGET:
         raise Refused(414, "the request target is longer than 8 KiB")
-    if len(lines) - 1 > MAX_FIELDS:
+    if rest.count(b"\r\n") >= MAX_FIELDS:
         raise Refused(431, "the request has more than 100 header fields", target)
+    if len(head) > len(first) and _FIELDS.fullmatch(rest) is None:
+        lines = rest.split(b"\r\n")
+        fault = next(line for line in lines if _FIELD.fullmatch(line) is None)
+        raise Refused(400, _field_fault(fault), target)
     fields: dict[bytes, list[bytes]] = {}
-    for line in lines[1:]:
-        match = _FIELD.fullmatch(line)
-        if match is None:
-            raise Refused(400, _field_fault(line), target)
-        fields.setdefault(match.group(1).lower(), []).append(match.group(2).rstrip(b" \t"))
+    for name, value in _FRAMING_FIELD.findall(rest):
+        fields.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
     return _framing(fields, target, is_http10=minor == b"0")
 
 

@@ -37,13 +37,15 @@ _OWN_PREFIX = b"x-sbgw-"
 
 def values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """Every value of field ``name`` (lower case), in order."""
-    return [value for key, value in headers if key.lower() == name]
+    size = len(name)
+    return [value for key, value in headers if len(key) == size and key.lower() == name]
 
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
     """The first value of field ``name`` (lower case), decoded."""
+    size = len(name)
     for key, value in headers:
-        if key.lower() == name:
+        if len(key) == size and key.lower() == name:
             return value.decode("latin-1")
     return None
 

@@ -50,6 +50,13 @@ QUEUE_ROWS: Final = 10_000
 QUEUE_EXTRAS: Final = 1024
 """Most turns whose ``extra`` waits; each may hold a request body, so further ones go without."""
 
+DIGEST_PAUSE_S: Final = 0.002
+"""How long the loop has the interpreter to itself after a row that it waited for: a digest that
+began at once would hold up the very answer whose row was just written."""
+
+DIGESTS_LATER: Final = 16
+"""Most digests that wait for a quiet moment; of more, some run beside the traffic."""
+
 REJECTS_S: Final = 1.0
 """How long refused requests are counted before they become a row."""
 
@@ -270,13 +277,16 @@ class Ledger:
 
     def _take(self, writer: Writer) -> tuple[_Inbox, list[RejectRow], bool]:
         with self._wake:
-            if self._inbox.is_empty and not self._is_stopping and not self._digesting:
+            if not self._inbox.is_empty or self._is_stopping:
+                was_woken = True
+            elif self._digesting:
+                self._wake.wait(DIGEST_PAUSE_S)
+                was_woken = True
+            else:
                 pause = writer.wait_s()
                 if self._rejects:
                     pause = REJECTS_S if pause is None else min(pause, REJECTS_S)
                 was_woken = self._wake.wait(pause)
-            else:
-                was_woken = True
             inbox, self._inbox = self._inbox, _Inbox()
             is_stopping = self._is_stopping
             rejects = self._take_rejects(at_once=is_stopping or bool(inbox.flushes))
@@ -304,6 +314,8 @@ class Ledger:
                 self._digesting.append(closing)
         if inbox.is_waited_for:
             writer.work()
+            if not inbox.flushes and len(self._digesting) <= DIGESTS_LATER:
+                return
         self._digest(writer)
         writer.work(retry=bool(inbox.flushes))
 

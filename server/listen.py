@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import secrets
 import socket
@@ -126,7 +127,9 @@ class Listener:
         joining = cast(asyncio.StreamWriter, HeadJoiner(writer))
         server = TCPServer(self._app, loop, self._config, self._context, state, guarded, joining)
         self._idle.watch(server)
-        await server
+        # Only ``close`` cancels this task, and asyncio would report that as a crash of ours.
+        with contextlib.suppress(asyncio.CancelledError):
+            await server
 
     async def close(self) -> None:
         """Stop accepting, let idle connections go, then end what is left after a short grace."""

@@ -19,22 +19,23 @@ messages) ::
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from providers.protocols import peek
-from providers.protocols.anthropic.request import ATTRIBUTION, MessagesRequest
+from providers.protocols.anthropic.request import ATTRIBUTION, MessagesRequest, SystemBlock
 from providers.protocols.anthropic.request import read_request as read_messages
 from providers.protocols.openai_chat.request import read_request as read_chat
 from providers.protocols.openai_responses.request import ResponsesRequest
 from providers.protocols.openai_responses.request import read_request as read_responses
 from providers.types import Protocol
-from server.classify.entries import AnyRequest, entries
+from server.classify.entries import AnyRequest, Entry, conversation, entry_reader
 
 VERSION = 1
 DIGEST_SIZE = 8
@@ -48,6 +49,9 @@ FLAG_SERVER = 4
 
 IMAGE_TOKENS = 1_600
 """What a large image costs; its bytes say nothing about its tokens."""
+
+MEMORY_BLOCKS: Final = 8192
+"""Blocks a ``Digester`` remembers: some twenty long sessions, in about two megabytes."""
 
 _CHARS_PER_TOKEN = 4
 _BLOCK = struct.Struct("<BBI8s")
@@ -107,19 +111,55 @@ def digest_body(
 
 def digest_request(request: AnyRequest, key: bytes) -> tuple[bytes, str]:
     """The same for a request that has been read; the digest is hexadecimal, 16 digits."""
-    packed = bytearray((VERSION,))
-    whole = blake2b(key=key, digest_size=DIGEST_SIZE)
-    for tag, detail, tokens, block, name in _blocks(request):
-        digest = _digest(block, key)
-        packed += _BLOCK.pack(ord(tag), detail, min(tokens, _MAX_TOKENS), digest)
+    return Digester(key).digest(request)
+
+
+class Digester:
+    """``digest_request`` for many requests of one installation; belongs to one thread.
+
+    A conversation is sent anew with every turn, so most blocks have been digested before: they
+    are recognised by their bytes as received and not read again. Digests are remembered, not text.
+    """
+
+    def __init__(self, key: bytes, memory: int = MEMORY_BLOCKS) -> None:
+        """``key`` as for ``digest_body``; ``memory`` is the least number of blocks remembered."""
+        self._key = key
+        self._memory = memory
+        self._recent: dict[bytes, _Record] = {}
+        self._older: dict[bytes, _Record] = {}
+
+    def digest(self, request: AnyRequest) -> tuple[bytes, str]:
+        """Packed blocks and body digest; never raises."""
+        packed = bytearray((VERSION,))
+        whole = blake2b(key=self._key, digest_size=DIGEST_SIZE)
+        for scope, raw, read in _pieces(request):
+            record, mark = self._record(scope, raw, read)
+            packed += record
+            whole.update(mark)
+        for name, raw in sorted(_settings(request)):
+            whole.update(name.encode("utf-8", "replace"))
+            whole.update(_digest(_canonical(raw), self._key))
+        return bytes(packed), whole.hexdigest()
+
+    def _record(self, scope: bytes, raw: _Bytes, read: _Reader) -> _Record:
+        seen = blake2b(raw, key=self._key, digest_size=16, person=scope).digest()
+        known = self._recent.get(seen)
+        if known is None:
+            known = self._older.get(seen) or self._pack(read())
+            if len(self._recent) >= self._memory:
+                self._older, self._recent = self._recent, {}
+            self._recent[seen] = known
+        return known
+
+    def _pack(self, block: _Block | None) -> _Record:
+        if block is None:
+            return b"", b""
+        tag, detail, tokens, form, name = block
+        digest = _digest(form, self._key)
+        record = _BLOCK.pack(ord(tag), detail, min(tokens, _MAX_TOKENS), digest)
         if name is not None:
-            packed += _NAME.pack(_digest(name.encode("utf-8", "replace"), key))
-        whole.update(tag.encode())
-        whole.update(digest)
-    for name, raw in sorted(_settings(request)):
-        whole.update(name.encode("utf-8", "replace"))
-        whole.update(_digest(_canonical(raw), key))
-    return bytes(packed), whole.hexdigest()
+            record += _NAME.pack(_digest(name.encode("utf-8", "replace"), self._key))
+        return record, tag.encode() + digest
 
 
 def body_digest(request: AnyRequest, key: bytes) -> str:
@@ -159,28 +199,59 @@ def _digest(data: bytes, key: bytes) -> bytes:
 _Block = tuple[str, int, int, bytes, str | None]
 """Tag, detail, tokens, normal form, and a tool's name."""
 
+_Reader = Callable[[], _Block | None]
+"""Reads a block; ``None`` for one that is no part of the prefix."""
 
-def _blocks(request: AnyRequest) -> Iterator[_Block]:
-    """Every block of the prefix in the order in which vendors cache it."""
+_Record = tuple[bytes, bytes]
+"""The packed record, and what the body's digest is made of."""
+
+_Bytes = Raw | bytes
+
+
+def _pieces(request: AnyRequest) -> Iterator[tuple[bytes, _Bytes, _Reader]]:
+    """Every block of the prefix in the order in which vendors cache it, unread.
+
+    The first part says what the bytes are read as: the same bytes may mean something else there.
+    """
+    protocol = type(request).__name__[:8].encode()
     for tool in request.tools:
-        flags = FLAG_MCP * tool.is_mcp | FLAG_DEFERRED * tool.deferred
-        hosted = tool.type not in _PLAIN_TOOLS
-        form = _canonical(tool.raw)
-        yield "t", flags | FLAG_SERVER * hosted, _tokens_of(len(form)), form, tool.name
+        yield b"tool" + protocol, tool.raw, partial(_tool_block, tool)
     if isinstance(request, MessagesRequest):
         for block in request.system:
-            text = block.text
-            if not text.startswith(ATTRIBUTION):
-                yield "s", 0, _tokens_of(len(text)), _canonical(block.raw, _as_text_block), None
+            yield b"system", block.raw, partial(_system_block, block)
     elif isinstance(request, ResponsesRequest) and request.instructions:
         text = request.instructions
-        yield "s", 0, _tokens_of(len(text)), text.encode("utf-8", "replace"), None
-    messages = request.items if isinstance(request, ResponsesRequest) else request.messages
+        form = text.encode("utf-8", "replace")
+        yield b"text", form, partial(_text_block, text, form)
     drop_id = isinstance(request, ResponsesRequest)
-    for raw, entry in zip(messages, entries(request), strict=True):
-        tokens = _tokens_of(entry.chars) + IMAGE_TOKENS * entry.images
-        role, form = _message(raw, drop_id=drop_id)
-        yield "m", role, tokens, form, None
+    read = entry_reader(request)
+    for raw in conversation(request):
+        yield b"turn" + protocol, raw, partial(_message_block, raw, read, drop_id=drop_id)
+
+
+def _tool_block(tool: peek.ToolRef) -> _Block:
+    flags = FLAG_MCP * tool.is_mcp | FLAG_DEFERRED * tool.deferred
+    hosted = tool.type not in _PLAIN_TOOLS
+    form = _canonical(tool.raw)
+    return "t", flags | FLAG_SERVER * hosted, _tokens_of(len(form)), form, tool.name
+
+
+def _system_block(block: SystemBlock) -> _Block | None:
+    text = block.text
+    if text.startswith(ATTRIBUTION):
+        return None
+    return "s", 0, _tokens_of(len(text)), _canonical(block.raw, _as_text_block), None
+
+
+def _text_block(text: str, form: bytes) -> _Block:
+    return "s", 0, _tokens_of(len(text)), form, None
+
+
+def _message_block(raw: Raw, read: Callable[[Raw], Entry], *, drop_id: bool) -> _Block:
+    entry = read(raw)
+    tokens = _tokens_of(entry.chars) + IMAGE_TOKENS * entry.images
+    role, form = _message(raw, drop_id=drop_id)
+    return "m", role, tokens, form, None
 
 
 def _message(raw: Raw, *, drop_id: bool) -> tuple[int, bytes]:

@@ -71,8 +71,8 @@ class NativeRelay:
 
         Whether the client already has bytes then is ``exchange.sink.started``.
         """
-        self._note_head(response)
         try:
+            self._note_head(response)
             if response.status != 200 or not _is_event_stream(response):
                 await self._whole(response)
             elif _is_compressed(response):
@@ -93,6 +93,8 @@ class NativeRelay:
 
     async def _stream(self, response: UpstreamResponse) -> None:
         self._exchange.stop_reading = response.close_now
+        # Also where it was not asked for: the timers of a stream must see that this one may hang.
+        self._watch.is_stream = True
         tap = StreamTap(thinking=bool(self._turn.features.get("thinking")))
         try:
             await self._pump(response, tap)
@@ -124,12 +126,12 @@ class NativeRelay:
                     watch.last_progress_at = now
                 if tap.terminal is not None and watch.terminal_at is None:
                     watch.terminal_at = now
+                watch.is_thinking = tap.thinking
                 if not sink.started:
                     held.append(ready)
                     if not tap.semantic and tap.terminal is None:
                         continue
                     ready = await self._commit(response)
-                watch.is_thinking = tap.thinking
                 if ready:
                     await sink.write(ready)
                     watch.last_sent_at = now
@@ -179,6 +181,7 @@ class NativeRelay:
     async def _opaque(self, response: UpstreamResponse) -> None:
         """Pass a compressed stream on as it comes: its events cannot be seen, nor added to."""
         self._exchange.takes_events = False
+        self._watch.is_stream = True
         while data := await response.read():
             now = self._clock.monotonic()
             self._watch.last_byte_at = self._watch.last_progress_at = now

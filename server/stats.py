@@ -60,8 +60,11 @@ class Sums:
 
     def add(self, other: Total | Sums) -> None:
         """Add another sum, field by field."""
-        for item in fields(self):
-            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+_SUMS: Final = tuple(item.name for item in fields(Sums))
 
 
 @dataclass(frozen=True, slots=True)

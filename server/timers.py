@@ -47,7 +47,7 @@ def total_deadline_s(client_hint_s: float | None) -> float:
     ``client_hint_s`` is the client's own timeout (``x-stainless-timeout``); the answer must come
     a little earlier, or the client would have given up on it.
     """
-    hint = MAX_TOTAL_S if client_hint_s is None or client_hint_s <= 0 else client_hint_s
+    hint = client_hint_s if client_hint_s is not None and client_hint_s > 0 else MAX_TOTAL_S
     total = min(hint, MAX_TOTAL_S)
     return max(total - MARGIN_S, total / 2)
 
@@ -87,10 +87,10 @@ class Watch:
             return Verdict.DEADLINE
         if not self.is_stream or self.first_byte_at is None:
             return None
-        if self.terminal_at is not None:
-            return Verdict.LINGERING if now - self.terminal_at >= limits.linger_s else None
         if self.writing_since is not None:
             return None
+        if self.terminal_at is not None:
+            return Verdict.LINGERING if now - self.terminal_at >= limits.linger_s else None
         return self._stream_verdict(now)
 
     def _stream_verdict(self, now: float) -> Verdict | None:

@@ -10,7 +10,7 @@ from server.classify import CLASSIFIER_VERSION, ClientFacts, Intent, classify, c
 from server.exchange import Exchange
 from server.headers import first
 from server.http.errors import HttpError
-from server.prefix import digest_body
+from server.prefix import Digester
 from server.record import Turn
 
 OFF_LOOP_BYTES = 1024 * 1024
@@ -42,17 +42,21 @@ async def understand(exchange: Exchange, body: bytes) -> bytes:
         raise HttpError(413, "request_too_large", str(error)) from error
     except BadCoding as error:
         raise HttpError(400, "invalid_request_error", str(error), reason="bad_coding") from error
+    exchange.request = request
     _note_request(exchange.turn, request)
     _note_intent(exchange.turn, intent)
     if inbound.path == COUNT_TOKENS:
         exchange.turn.kind = "count_tokens"
+        # It has no streamed form, whatever else of a Messages body the client has left in.
+        exchange.turn.stream = False
     return readable
 
 
 def _read(
     body: bytes, coding: str | None, facts: ClientFacts
 ) -> tuple[bytes, MessagesRequest, Intent]:
-    readable = decode_body(body, coding, MAX_DECODED)
+    # The settings have let ``body`` in at its own size; the bound is for what grows out of it.
+    readable = decode_body(body, coding, max(MAX_DECODED, len(body)))
     request = read_request(readable)
     return readable, request, classify(request, facts)
 
@@ -85,10 +89,6 @@ def _note_intent(turn: Turn, intent: Intent) -> None:
     turn.classifier_version = CLASSIFIER_VERSION
 
 
-def digest(turn: Turn, body: bytes, coding: str | None, key: bytes) -> None:
+def digest(turn: Turn, request: MessagesRequest, digester: Digester) -> None:
     """Add the keyed digests of the body's prefix blocks; runs off the loop, after the answer."""
-    try:
-        readable = decode_body(body, coding, MAX_DECODED)
-        turn.blocks, turn.body_hash = digest_body(readable, key)
-    except (BadRequest, BadCoding, TooLarge):
-        return
+    turn.blocks, turn.body_hash = digester.digest(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,11 +63,19 @@ class Entry:
 
 def entries(request: AnyRequest) -> Iterator[Entry]:
     """The conversation of any request, oldest first; opens one message at a time."""
+    return map(entry_reader(request), conversation(request))
+
+
+def conversation(request: AnyRequest) -> tuple[Raw, ...]:
+    """The undecoded messages or input items, oldest first."""
+    return request.items if isinstance(request, responses.ResponsesRequest) else request.messages
+
+
+def entry_reader(request: AnyRequest) -> Callable[[Raw], Entry]:
+    """What opens one element of ``conversation(request)``."""
     if isinstance(request, anthropic.MessagesRequest):
-        return map(_from_messages, request.messages)
-    if isinstance(request, responses.ResponsesRequest):
-        return map(_from_responses, request.items)
-    return map(_from_chat, request.messages)
+        return _from_messages
+    return _from_responses if isinstance(request, responses.ResponsesRequest) else _from_chat
 
 
 def _from_messages(raw: Raw) -> Entry:

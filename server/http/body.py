@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from providers.types import Headers
@@ -9,9 +10,11 @@ from server.exchange import Receive
 from server.headers import first
 from server.http.errors import HttpError
 from server.interrupt import ClientGone
+from server.tasks import spawn
 
 CLOSE: Headers = [(b"connection", b"close")]
-_MAX_DRAINED = 64 * 1024 * 1024
+UNREAD_S = 10.0
+"""How long a client that was refused may go on sending its body."""
 
 
 async def read_body(
@@ -42,14 +45,33 @@ async def read_body(
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def declares_body(headers: Headers) -> bool:
+    """Whether a request has a body that somebody must read."""
+    if first(headers, b"transfer-encoding") is not None:
+        return True
+    return first(headers, b"content-length") not in (None, "0")
+
+
 async def drain(receive: Receive) -> None:
-    """Take and drop what is left of a refused body, up to a bound."""
-    size = 0
-    while size < _MAX_DRAINED:
+    """Take and drop what is left of a body that was not wanted; after a while only beside.
+
+    Closing on unread bytes can reset the connection before the client saw its answer. And the
+    server waits for room in its queue, for ever, unless somebody takes what it has put there; so
+    the rest is taken until the connection is closed.
+    """
+    rest = spawn("unread body", _drop(receive))
+    try:
+        await asyncio.wait({rest}, timeout=UNREAD_S)
+    except asyncio.CancelledError:
+        rest.cancel()
+        raise
+
+
+async def _drop(receive: Receive) -> None:
+    more = True
+    while more:
         message = await receive()
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return
-        size += len(message.get("body", b""))
+        more = message["type"] != "http.disconnect" and message.get("more_body", False)
 
 
 def _check_content_type(headers: Headers) -> None:

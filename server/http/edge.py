@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from providers.types import Headers
@@ -17,6 +18,7 @@ from server.exchange import Inbound, Receive, Send, Sink
 from server.guard import REFUSED_HEADER, read_refusal
 from server.headers import first, values
 from server.http import routes
+from server.http.body import declares_body, drain
 from server.http.errors import HttpError, render, shape_of
 from server.http.models import ModelsEndpoint
 from server.interrupt import ClientGone
@@ -55,6 +57,8 @@ class Edge:
             await self._inner(scope, receive, send)
             return
         sink = Sink(send, self._services.clock)
+        if declares_body(scope["headers"]):
+            sink.linger = partial(drain, receive)
         try:
             await self._route(scope, receive, send, sink)
         except HttpError as error:
@@ -73,7 +77,8 @@ class Edge:
             return
         access = self._authenticate(headers, token)
         routes.check(method, path)
-        inbound = Inbound(method, path, scope["query_string"], headers, access)
+        passing = self._services.keys.without_key(headers)
+        inbound = Inbound(method, path, scope["query_string"], passing, access)
         if path in routes.RELAYED:
             await self._relay(inbound, receive, sink)
         elif path == b"/v1/models" or path.startswith(b"/v1/models/"):
@@ -170,7 +175,16 @@ class Edge:
         self._services.stats.rejected(error.counted_as)
         self._services.ledger.record_reject(error.counted_as, error.status)
         self._services.bus.publish("rejected", reason=error.counted_as, http_status=error.status)
-        headers, body = render(error, shape_of(scope["raw_path"]), new_turn_id())
+        headers, body = render(error, shape_of(self._asked_for(scope)), new_turn_id())
         if scope["method"] == "HEAD":
             body = b""
         await sink.respond(error.status, headers, body)
+
+    def _asked_for(self, scope: Any) -> bytes:
+        """The path the client meant, also of a request that the framing guard has replaced."""
+        path: bytes = scope["raw_path"]
+        for value in values(scope["headers"], REFUSED_HEADER):
+            refusal = read_refusal(self._nonce, value)
+            if refusal is not None:
+                path = refusal.target.partition(b"?")[0]
+        return routes.split_token(path)[0]

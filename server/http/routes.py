@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from server.http.errors import HttpError
 
@@ -38,11 +39,11 @@ _TOKEN = re.compile(rb"/k/([^/]+)(/.*)?")
 
 
 def split_token(path: bytes) -> tuple[bytes, bytes | None]:
-    """``/k/TOKEN/rest`` -> (``/rest``, TOKEN); any other path -> (path, ``None``)."""
+    """``/k/TOKEN/rest`` -> (``/rest``, TOKEN percent-decoded); other paths -> (path, ``None``)."""
     match = _TOKEN.fullmatch(path)
     if match is None:
         return path, None
-    return match.group(2) or b"/", match.group(1)
+    return match.group(2) or b"/", unquote_to_bytes(match.group(1))
 
 
 def is_open(method: str, path: bytes) -> bool:

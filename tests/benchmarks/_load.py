@@ -32,7 +32,24 @@ _CODE = (
 )
 
 
-def agent_body(size: int, *, stream: bool = True) -> bytes:
+_NUMBER = "@0000000000@"
+
+
+class Body:
+    """A request body that differs in its last message whenever it is sent, as a session's do."""
+
+    def __init__(self, whole: bytes) -> None:
+        self.size = len(whole)
+        self._before, _, self._after = whole.partition(_NUMBER.encode())
+        self._sent = 0
+
+    def next(self) -> tuple[bytes, bytes, bytes]:
+        """The parts of the next one."""
+        self._sent += 1
+        return self._before, b"@%010d@" % self._sent, self._after
+
+
+def agent_body(size: int, *, stream: bool = True) -> Body:
     """A turn in the middle of a coding session, about ``size`` bytes of JSON.
 
     A third is tool definitions and instructions, the rest a loop of tool calls and results that
@@ -52,8 +69,9 @@ def agent_body(size: int, *, stream: bool = True) -> bytes:
         messages.append(assistant(_PROSE, tool_use("Read", call, file_path=path)))
         result = (_CODE * (step // len(_CODE) + 1))[:step]
         messages.append(user(tool_result([text(result)], call)))
+    messages[-1]["content"].append(text(f"That was the {_NUMBER}th call."))
     body = main_turn(*messages, system=system, tools=tools, stream=stream)
-    return json.dumps(body, separators=(",", ":")).encode()
+    return Body(json.dumps(body, separators=(",", ":")).encode())
 
 
 def _schema(number: int) -> dict[str, str]:
@@ -178,11 +196,11 @@ class Client:
         self._port = port
         self._idle: list[_Socket] = []
 
-    async def ask(self, plan: str, body: bytes) -> Reply:
+    async def ask(self, plan: str, body: Body) -> Reply:
         """POST ``body``; ``plan`` tells the upstream what to answer."""
         head = b"POST /v1/messages?beta=true HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % self._port
-        fields = b"x-bench: %s\r\nContent-Length: %d\r\n\r\n" % (plan.encode(), len(body))
-        data = b"".join((head, HEADERS, fields, body))
+        fields = b"x-bench: %s\r\nContent-Length: %d\r\n\r\n" % (plan.encode(), body.size)
+        data = b"".join((head, HEADERS, fields, *body.next()))
         sock = self._idle.pop() if self._idle else await self._connect()
         reply = await sock.exchange(data)
         self._idle.append(sock)
@@ -206,7 +224,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-async def sequential(client: Client, plan: str, body: bytes, count: int) -> list[float]:
+async def sequential(client: Client, plan: str, body: Body, count: int) -> list[float]:
     """Milliseconds to the last byte of ``count`` requests, one after the other."""
     times = []
     for _ in range(count):
@@ -216,7 +234,7 @@ async def sequential(client: Client, plan: str, body: bytes, count: int) -> list
 
 
 async def closed_loop(
-    client: Client, plan: str, body: bytes, width: int, seconds: float
+    client: Client, plan: str, body: Body, width: int, seconds: float
 ) -> tuple[int, float]:
     """Requests that ``width`` clients, each waiting for its answer, got done, and the seconds."""
     done = 0
@@ -257,7 +275,7 @@ class StreamFigures:
     chunks: int
 
 
-async def streams(client: Client, load: Streams, body: bytes) -> StreamFigures:
+async def streams(client: Client, load: Streams, body: Body) -> StreamFigures:
     """Run ``load``; raises ``BenchError`` when a delta is missing."""
     # Spread over the interval: real streams do not tick together.
     apart_s = load.interval_ms / 1e3 * 7 / load.count

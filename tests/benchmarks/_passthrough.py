@@ -15,6 +15,7 @@ import httpx
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart, Response, request
+from werkzeug.datastructures import Headers
 
 _DROPPED_UP = frozenset({"host", "content-length", "connection", "accept-encoding", "x-sbgw-key"})
 _DROPPED_DOWN = frozenset({"content-length", "transfer-encoding", "connection"})
@@ -49,7 +50,7 @@ def make_app(upstream: str) -> Quart:
             finally:
                 await answer.aclose()
 
-        kept = [(k, v) for k, v in answer.headers.items() if k not in _DROPPED_DOWN]
+        kept = Headers([(k, v) for k, v in answer.headers.items() if k not in _DROPPED_DOWN])
         response = Response(parts(), answer.status_code, kept)
         response.timeout = None
         return response

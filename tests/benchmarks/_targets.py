@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import threading
 import time
@@ -42,9 +41,9 @@ def environment(**more: str) -> dict[str, str]:
 class Process:
     """A child that listens on ``port``; the figures are those of this one process."""
 
-    def __init__(self, name: str, port: int, command: list[str], env: dict[str, str]) -> None:
-        self.name, self.port = name, port
-        self._command, self._env = command, env
+    def __init__(self, log: Path, port: int, command: list[str], env: dict[str, str]) -> None:
+        self.port = port
+        self._log, self._command, self._env = log, command, env
         self.child: subprocess.Popen[bytes] | None = None
         self.start_s: float | None = None
         self.idle_mib: float | None = None
@@ -55,24 +54,19 @@ class Process:
         self.child = self._spawn()
         while not self._answers():
             if self.child.poll() is not None or time.monotonic() - begin > START_S:
-                raise BenchError(f"{self.name} did not start; it said: {self.said()}")
+                raise BenchError(f"{self._command} did not start; it said: {self.said()}")
             time.sleep(0.005)
         self.start_s = time.monotonic() - begin
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        self._log = tempfile.TemporaryFile()
-        return subprocess.Popen(
-            self._command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env=self._env,
-        )
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env
+            )
 
     def said(self) -> str:
         """The end of what it printed."""
-        self._log.seek(0)
-        return self._log.read()[-2000:].decode("utf-8", "replace")
+        return self._log.read_text("utf-8", "replace")[-2000:]
 
     def _answers(self) -> bool:
         try:
@@ -107,7 +101,6 @@ class Process:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        self._log.close()
 
 
 class Screen(Process):
@@ -152,17 +145,10 @@ class Screen(Process):
         return self._end[-2000:].decode("utf-8", "replace")
 
     def stop(self) -> None:
-        child = self.child
-        if child is None:
-            return
-        child.terminate()
-        try:
-            child.wait(5)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        self._reader.join(2)
-        os.close(self._master)
+        super().stop()
+        if self.child is not None:
+            self._reader.join(2)
+            os.close(self._master)
 
 
 @dataclass
@@ -209,10 +195,10 @@ class Targets:
             process.note_idle()
 
     def _make(self, name: str, url: str) -> Process:
-        port = free_port()
+        port, log = free_port(), self.folder / f"{name}.log"
         if name == "minimal":
             command = [sys.executable, str(HERE / "_passthrough.py"), str(port), url]
-            return Process(name, port, command, environment())
+            return Process(log, port, command, environment())
         home = self.folder / name
         home.mkdir(mode=0o700)
         config = home / "config.toml"
@@ -223,5 +209,5 @@ class Targets:
         command = [sys.executable, str(ROOT / "sbgw.py")]
         env = environment(SBGW_HOME=str(home))
         if name == "screen":
-            return Screen(name, port, command, env)
-        return Process(name, port, [*command, "--no-ui"], env)
+            return Screen(log, port, command, env)
+        return Process(log, port, [*command, "--no-ui"], env)

@@ -219,12 +219,15 @@ def main() -> int:
     names = tuple(name for name in options.only.split(",") if name)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
-        from uvloop import new_event_loop as factory  # type: ignore[assignment]
+        from uvloop import new_event_loop as factory
     gc.freeze()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        with Targets(Path(folder), names) as targets, asyncio.Runner(loop_factory=factory) as loop:
-            results = loop.run(run(targets, size))
-            table = tabulate(targets, results)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        Targets(Path(folder), names) as targets,
+        asyncio.Runner(loop_factory=factory) as loop,
+    ):
+        results = loop.run(run(targets, size))
+        table = tabulate(targets, results)
     show(table, results)
     return 0
 

@@ -235,6 +235,29 @@ async def test_a_compressed_request_goes_up_as_it_came(tmp_path: Path) -> None:
     assert turn["model_asked"] == "claude-opus-5-5"
 
 
+@pytest.mark.parametrize("is_compressed", [False, True])
+async def test_a_baseline_that_names_a_model_changes_nothing_else(
+    is_compressed: bool, tmp_path: Path
+) -> None:
+    plain = json.dumps(HELLO | {"odd": [1.50, "é"]}, indent=2).encode()
+    data = gzip.compress(plain) if is_compressed else plain
+    fields = [(b"Content-Encoding", b"gzip")] if is_compressed else []
+    routing = '[routing.baseline]\nmessages = ["anthropic/claude-other"]\n'
+    async with (
+        ScriptedUpstream(sse([ANSWERS["text"]])) as upstream,
+        live_gateway(tmp_path / "h", upstream.base_url, settings=routing) as gateway,
+    ):
+        got = await gateway.ask(body=data, headers=fields)
+        turn = await gateway.turn()
+    assert got.status == 200
+    assert upstream.requests[0].body == plain.replace(b"claude-opus-5-5", b"claude-other")
+    assert upstream.requests[0].header(b"content-encoding") is None
+    assert (turn["model_asked"], got.header("x-gateway-model")) == (
+        "claude-opus-5-5",
+        "claude-other",
+    )
+
+
 async def test_a_compressed_answer_is_relayed_and_still_read(tmp_path: Path) -> None:
     answer = gzip.compress(json.dumps(MESSAGE).encode())
     fields = [*JSON_HEADERS, (b"Content-Encoding", b"gzip")]

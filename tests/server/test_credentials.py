@@ -38,7 +38,8 @@ def test_the_key_is_accepted_in_every_documented_place(headers: Headers) -> None
     ("headers", "token", "reason"),
     [
         ([], None, "missing_key"),
-        ([(b"x-api-key", b"")], None, "wrong_key"),
+        ([(b"x-api-key", b"")], None, "missing_key"),
+        ([(b"x-api-key", b" "), (b"authorization", b"Bearer ")], None, "missing_key"),
         ([(b"x-api-key", b"gw-keyx")], None, "wrong_key"),
         ([(b"x-api-key", b"GW-KEY")], None, "wrong_key"),
         ([(b"x-api-key", b"gw-key"), (b"authorization", b"Bearer other")], None, "wrong_key"),

@@ -80,7 +80,8 @@ async def test_an_answer_may_linger_when_all_its_bytes_are_out() -> None:
     async def linger() -> None:
         wire.log.append("linger")
 
-    await wire.sink.respond(413, [], b"too large", linger)
+    wire.sink.linger = linger
+    await wire.sink.respond(413, [], b"too large")
     assert wire.log == [
         ("opened", 0),
         ("recorded", 9),

@@ -18,7 +18,17 @@ def watch(**changes: object) -> Watch:
 
 @pytest.mark.parametrize(
     ("hint", "total"),
-    [(None, 595), (600, 595), (900, 595), (300, 295), (6, 3), (0, 595), (-1, 595)],
+    [
+        (None, 595),
+        (600, 595),
+        (900, 595),
+        (300, 295),
+        (6, 3),
+        (0, 595),
+        (-1, 595),
+        (float("nan"), 595),
+        (float("inf"), 595),
+    ],
 )
 def test_the_deadline_comes_before_the_clients_own(hint: float | None, total: float) -> None:
     assert total_deadline_s(hint) == total
@@ -85,3 +95,10 @@ def test_a_complete_answer_does_not_wait_long_for_its_connection() -> None:
     w.upstream_byte(49.0)
     assert w.verdict(51.9) is None
     assert w.verdict(52.0) is Verdict.LINGERING
+
+
+def test_a_complete_answer_is_not_cut_while_the_client_takes_it() -> None:
+    w = watch(committed=True, terminal_at=50.0, writing_since=50.0)
+    w.upstream_byte(49.0)
+    assert w.verdict(60.0) is None
+    assert w.verdict(110.0) is Verdict.CLIENT_STALLED

@@ -231,6 +231,8 @@ def read_rate_limits(headers: Headers) -> dict[str, dict[str, str]]:
     """
     found: dict[str, dict[str, str]] = {}
     for raw_name, raw_value in headers:
+        if raw_name[:10].lower() != b"anthropic-":
+            continue
         name = raw_name.decode("latin-1").lower()
         if not name.startswith(_RATE_LIMIT_PREFIX):
             continue
@@ -249,11 +251,15 @@ def request_id(headers: Headers) -> str | None:
     return _header(headers, b"request-id")
 
 
+_MAX_COUNT = 10**9
+"""No answer has this many tokens: a larger figure is a fault, and must not become money."""
+
+
 def as_count(value: Any) -> int | None:
-    """``value`` as a count of tokens or calls, ``None`` unless it is a whole number >= 0."""
+    """``value`` as a count of tokens or calls, ``None`` unless it is a plausible whole number."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
         return None
     return value
 
