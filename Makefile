@@ -17,7 +17,7 @@ LOCK_NOTE := \# Exact versions with hashes for every platform; written by `make 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
 
-demo: env-run ## see it work: simulated upstream and traffic, no key, no network, no client
+demo: env-run ## see it work on simulated traffic: no key, no account, no client
 	@$(BIN)/sbgw-tui --demo
 
 run: env-run ## start the gateway and its screen (more arguments: make run ARGS="--port 9000")

@@ -94,7 +94,8 @@ async def run(
         lock.acquire()
         secret = load_secret(loaded.paths)
     except AlreadyRunning as error:
-        raise CannotStart(f"{error}; stop it first, or use it", Exit.BIND) from error
+        stop = f" with: kill {error.info.pid}" if error.info.pid else ""
+        raise CannotStart(f"{error}; use it, or stop it{stop}", Exit.BIND) from error
     except InstanceError as error:
         raise CannotStart(str(error), Exit.BIND) from error
     try:

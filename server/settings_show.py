@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from server.addresses import without_userinfo
@@ -32,10 +34,14 @@ def places(loaded: Loaded) -> list[tuple[str, str, str]]:
     own = [("settings", loaded.config_file), ("keys", paths.env_file)]
     own += [("project", file) for file in loaded.files if file not in dict(own).values()]
     rows = [
-        (what, plain(str(file)), "read" if file in loaded.files else "not there or not read")
+        (what, plain(str(file)), "read" if file in loaded.files else _unread(file))
         for what, file in own
     ]
     return [*rows, ("state", plain(str(paths.state_dir)), "")]
+
+
+def _unread(file: Path) -> str:
+    return "there, but not used" if os.path.lexists(file) else "not there"
 
 
 def shown(value: Any) -> str:

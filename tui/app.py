@@ -66,10 +66,11 @@ class GatewayApp(ThemedApp[QuitReason], inherit_bindings=False):
         clock: Clock | None = None,
         keymap: Mapping[str, str] | None = None,
         theme: str | None = None,
+        program: str = TITLE,
         paint_s: float | None = PAINT_S,
     ) -> None:
         table = keys.resolve(keymap or {})
-        self._shared = Context(engine, LiveState(), clock or SystemClock(), table)
+        self._shared = Context(engine, LiveState(), clock or SystemClock(), table, program)
         super().__init__(ascii_only=ascii)
         self._bridge = Bridge(engine, self.state, self._shared.clock)
         self._on_quit = on_quit
@@ -166,8 +167,9 @@ class GatewayApp(ThemedApp[QuitReason], inherit_bindings=False):
     def action_help_quit(self) -> None:
         key = keys.first(next(k.keys for k in self._shared.keys if k.id == "quit.now"))
         if self._is_quitting:
-            count = fmt.plural(self.state.totals.in_flight, "stream")
-            self.notify(f"Draining {count}; {key} ends them now.", markup=False, timeout=3)
+            in_flight = self.state.totals.in_flight
+            count, them = fmt.plural(in_flight, "stream"), "it" if in_flight == 1 else "them"
+            self.notify(f"Draining {count}; {key} ends {them} now.", markup=False, timeout=3)
         else:
             self.notify(f"{key} drains and quits.", markup=False, timeout=3)
 

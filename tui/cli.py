@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PROGRAM = "sbgw-tui"
 EXIT_USAGE = 2
 EXIT_INTERRUPT = 130
+_MOST_PORT = 65_535
 
 
 def say(line: str) -> None:
@@ -84,15 +85,26 @@ class _Group(click.Group):
             raise click.UsageError(f"{error.message}{hint}", ctx) from error
 
 
+def _port(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """A port number, refused in plain words."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdecimal()) or int(value) > _MOST_PORT:
+        raise click.BadParameter(f"{value!r} is not a number from 0 to {_MOST_PORT}.", ctx, param)
+    return int(value)
+
+
 @click.group(
     cls=_Group,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name=PROGRAM)
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file to use.")
-@click.option("--host", help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks one.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file to use."
+)
+@click.option("--host", metavar="ADDRESS", help="Address to listen on.")
+@click.option("--port", callback=_port, metavar="NUMBER", help="Port to listen on; 0 picks one.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What to log."
 )
@@ -185,6 +197,9 @@ async def _run(
     level = loaded.settings.server.log_level
     secrets = loaded.secrets.values()
     if has_ui:
+        # Loaded before the gateway serves, because loading holds up everything in the event loop.
+        import tui.app  # noqa: F401
+
         _check_keys(loaded)
         make_state_dir(loaded.paths)
         logs.to_file(loaded.paths.log_file, level, secrets)
@@ -215,6 +230,17 @@ async def _headless(gateway: Gateway, stop: Stop) -> None:
     await stop.ended.wait()
 
 
+def _program() -> str:
+    """What to type in another terminal to run this program: a checkout is not on the path."""
+    import shlex
+    import shutil
+
+    own = Path(sys.executable).with_name(PROGRAM)
+    if shutil.which(PROGRAM) is None and os.access(own, os.X_OK):
+        return shlex.quote(str(own))
+    return PROGRAM
+
+
 async def _screen(gateway: Gateway, stop: Stop) -> None:
     from server.tasks import spawn
     from tui.app import GatewayApp, QuitReason
@@ -235,6 +261,7 @@ async def _screen(gateway: Gateway, stop: Stop) -> None:
         ascii=settings.ui.ascii,
         clock=gateway.clock,
         keymap=dict(settings.keys),
+        program=_program(),
     )
 
     async def follow_signals() -> None:
@@ -256,7 +283,10 @@ async def _screen(gateway: Gateway, stop: Stop) -> None:
 # ---------------------------------------------------------------------- commands
 
 
-@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    short_help="Run Claude Code through the gateway.",
+)
 @click.option("--label", help="Name to record this session's cost under.")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -264,6 +294,7 @@ def claude(ctx: click.Context, label: str | None, args: tuple[str, ...]) -> int:
     """Run Claude Code through the gateway, which is started if none runs.
 
     ARGS go to claude as they are. Its environment is your own, plus what points it here.
+    Claude Code's own help: sbgw-tui claude -- --help
     """
     from tui.launcher import LaunchSettings, launch_claude
 
@@ -294,7 +325,7 @@ def _gateway_arguments(ctx: click.Context) -> tuple[str, ...]:
     return tuple(out)
 
 
-@cli.command()
+@cli.command(short_help="Say how the gateway understands one request.")
 @click.argument("file", type=click.File("rb"))
 @click.pass_context
 def explain(ctx: click.Context, file: Any) -> int:
@@ -315,21 +346,26 @@ def explain(ctx: click.Context, file: Any) -> int:
 def config(ctx: click.Context, schema: bool) -> int:
     """Show every setting in force and where its value comes from."""
     from server.settings_show import describe, json_schema, places
+    from tui.keys import resolve
 
     if schema:
         click.echo(json.dumps(json_schema(), indent=2))
         return 0
     loaded = _load(ctx)
+    try:
+        resolve(dict(loaded.settings.keys))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     for what, place, state in places(loaded):
         say(f"{what}: {place} ({state})" if state else f"{what}: {place}")
     rows = describe(loaded)
     width = max(len(key) for key, _, _ in rows)
     for key, value, source in rows:
-        click.echo(f"{key:{width}}  {value}  # {source}")
+        click.echo(f"{key:{width}}  {value}" + (f"  # {source}" if source else ""))
     return 0
 
 
-@cli.command()
+@cli.command(short_help="Let a project's gateway.config.json route.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--undo", is_flag=True, help="Take the trust back.")
 @click.pass_context

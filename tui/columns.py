@@ -142,9 +142,16 @@ def _output(row: TurnRow) -> str:
 
 
 def _tokens(row: TurnRow, count: int | None) -> str:
-    if count is None and (row.is_open or row.attempts == 0):
-        return fmt.PENDING if row.is_open else fmt.NOTHING
+    if count is None and row.is_open:
+        return fmt.PENDING
+    if count is None and (row.attempts == 0 or _is_free(row)):
+        return fmt.NOTHING
     return fmt.tokens(count)
+
+
+def _is_free(row: TurnRow) -> bool:
+    """Whether it is known that nothing was charged, as for an error or a token count."""
+    return not row.is_unpriced and not row.cost_usd
 
 
 def _elapsed(row: TurnRow, now: float) -> str:

@@ -18,6 +18,8 @@ class Context:
     state: LiveState
     clock: Clock
     keys: tuple[Key, ...]
+    program: str = "sbgw-tui"
+    """What to type to run this program."""
 
     def facts(self) -> Facts:
         """What decides which keys can do something now."""

@@ -164,7 +164,8 @@ def trouble_line(troubles: Sequence[Trouble], width: int) -> Line:
         return EMPTY
     first = troubles[0]
     role = "bad" if first.weight < 3 else "warn"
-    since = f" since {fmt.wall_clock(first.since)}" if first.since is not None else ""
+    when = "at" if first.is_over else "since"
+    since = f" {when} {fmt.wall_clock(first.since)}" if first.since is not None else ""
     detail = f": {fmt.neutralise(first.detail, 200)}" if first.detail else ""
     more = f"  +{len(troubles) - 1} more" if len(troubles) > 1 else ""
     text = clip(

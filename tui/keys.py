@@ -100,7 +100,7 @@ TABLE: tuple[Key, ...] = (
         "palette",
         palette=False,
     ),
-    Key("theme", "", "change_theme", "Choose the colours.", (EVERYWHERE,)),
+    Key("theme", "", "change_theme", "Choose the colour theme.", (EVERYWHERE,)),
     Key(
         "quit",
         "q",

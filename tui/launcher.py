@@ -28,6 +28,7 @@ from tui.launch_env import (
 from tui.launch_gateway import (
     EXIT_UNREACHABLE,
     START_LIMIT_S,
+    Found,
     GatewayCommand,
     LaunchPaths,
     StartFailed,
@@ -100,6 +101,8 @@ def launch_claude(
                 clock or SystemClock(),
                 limit_s=start_limit_s,
             )
+            if note := about_gateway(found, settings, is_seen=sys.stderr.isatty()):
+                say(note)
             _check_key(found.health, settings.key)
             target = _target(settings, found.health.url)
             child = claude_environment(env, setup, target, _labels(settings, env, cwd))
@@ -152,6 +155,20 @@ def _target(settings: LaunchSettings, url: str) -> GatewayTarget:
 
 def _labels(settings: LaunchSettings, env: Mapping[str, str], cwd: Path) -> Labels:
     return Labels(project=project_name(cwd, home_of(env)), branch=branch(cwd), label=settings.label)
+
+
+def about_gateway(found: Found, settings: LaunchSettings, *, is_seen: bool) -> str | None:
+    """What a user would not expect of the gateway that is used, ``None`` when there is nothing.
+
+    That one was started is told only where a person reads it (``is_seen``): scripts may take
+    the command's error output together with its answer.
+    """
+    url = found.health.url
+    if found.was_started and is_seen:
+        return f"started a gateway at {url} in the background; it ends a minute after its last use"
+    if settings.gateway_arguments and not found.was_started:
+        return f"using the gateway that runs at {url}: the options before `claude` do not change it"
+    return None
 
 
 def _check_key(gateway: Health, key: str) -> None:

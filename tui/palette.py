@@ -23,7 +23,7 @@ class KeyCommands(Provider):
         for key in keys.active_in(screen.CONTEXT, screen.context.keys):
             if key.palette:
                 reason = keys.why_not(key, screen.CONTEXT, facts)
-                note = f"not now: {reason}" if reason else keys.shown(key.keys) or "palette only"
+                note = f"not now: {reason}" if reason else keys.shown(key.keys)
                 yield key.help.rstrip("."), key, note
 
     async def _run(self, key: Key) -> None:
@@ -32,10 +32,12 @@ class KeyCommands(Provider):
 
     async def discover(self) -> Hits:
         for name, key, note in self._offers():
-            yield DiscoveryHit(name, partial(self._run, key), help=note)
+            yield DiscoveryHit(name, partial(self._run, key), help=note or None)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for name, key, note in self._offers():
             if (score := matcher.match(name)) > 0:
-                yield Hit(score, matcher.highlight(name), partial(self._run, key), help=note)
+                yield Hit(
+                    score, matcher.highlight(name), partial(self._run, key), help=note or None
+                )

@@ -63,6 +63,8 @@ class Trouble:
     since: float | None = None
     detail: str | None = None
     """Text of a provider or of the system; not neutralised."""
+    is_over: bool = False
+    """Whether it happened once, at ``since``, and does not go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +295,8 @@ class LiveState:
             at, count, reason, http_status = self._rejected
             status_text = f" ({http_status})" if http_status else ""
             times = f" ×{count}" if count > 1 else ""
-            found.append(Trouble(3, f"request refused{status_text}{times}", at, reason))
+            what = f"request refused{status_text}{times}"
+            found.append(Trouble(3, what, at, reason.replace("_", " "), is_over=True))
         return sorted(found, key=lambda trouble: trouble.weight)
 
     # -- what the user does ------------------------------------------------------------------

@@ -324,17 +324,23 @@ def _total(row: TurnRow) -> Line:
 def _limits(detail: Detail, width: int) -> list[Line]:
     rows: list[Line] = []
     for limit in mappings_in(detail.get("rate_limits")):
-        fields = ", ".join(
-            f"{name} {value}" for name, value in limit.items() if name not in ("provider", "name")
-        )
-        label = f"{limit.get('provider') or ''} {limit.get('name') or ''}".strip()
-        rows.extend(wrap(f"{label}: {fields}", width))
+        name = str(limit.get("name") or "").removeprefix("anthropic-ratelimit-")
+        label = f"{limit.get('provider') or ''} {name}".strip()
+        rows.extend(wrap(f"{label}: {_left_of(limit)}", width))
     return _section("RATE LIMITS", rows)
+
+
+def _left_of(limit: Mapping[str, Any]) -> str:
+    fields = {name: value for name, value in limit.items() if name not in ("provider", "name")}
+    if "remaining" in fields:
+        most = f" of {fields.pop('limit')}" if "limit" in fields else ""
+        fields = {f"{fields.pop('remaining')}{most}": "left", **fields}
+    return ", ".join(f"{name} {value}" for name, value in fields.items())
 
 
 def _ids(detail: Detail, row: TurnRow, width: int) -> list[Line]:
     upstream = [text_of(a.get("request_id")) for a in mappings_in(detail.get("attempts_detail"))]
-    versions = [text_of(detail.get(n)) for n in ("classifier_version", "routing_version")]
+    versions = [(n, text_of(detail.get(f"{n}_version"))) for n in ("classifier", "routing")]
     rows = [
         *_pairs("turn", row.id, width),
         *_pairs("upstream", ", ".join(i for i in upstream if i), width),
@@ -344,7 +350,7 @@ def _ids(detail: Detail, row: TurnRow, width: int) -> list[Line]:
         _pair("answer", text_of(detail.get("answer_kind"))),
         _pair("tool calls", count_of(detail.get("tool_calls")) or None),
         _pair("delivered", _delivered(detail)),
-        _pair("decided by", " / ".join(v for v in versions if v)),
+        _pair("decided by", ", ".join(f"{n} {v}" for n, v in versions if v)),
     ]
     return _section("IDS AND OUTCOME", rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui import format as fmt
-from tui.lines import EMPTY, Line, line, wrap
+from tui.lines import EMPTY, Line, line, width_of, wrap
 from tui.state import Gateway
 
 NO_KEY = "<your gateway key>"
@@ -23,8 +23,18 @@ def copied(gateway: Gateway) -> str:
     return "\n".join(env_lines(gateway)) + "\n"
 
 
-def lines(gateway: Gateway, width: int, copy_key: str = "y") -> list[Line]:
-    """The page, for a pane of ``width`` cells."""
+def _run_line(program: str, width: int) -> list[Line]:
+    """The command that runs Claude Code through here, its meaning beside or below it."""
+    command, meaning = wrap(f"{program} claude", width, "accent"), "runs Claude Code through here"
+    if len(command) == 1 and width_of(command[0]) + 3 + len(meaning) <= width:
+        return [(*command[0], (f"   {meaning}", "muted"))]
+    return [*command, line((meaning, "muted"))]
+
+
+def lines(
+    gateway: Gateway, width: int, copy_key: str = "y", program: str = "sbgw-tui"
+) -> list[Line]:
+    """The page, for a pane of ``width`` cells; ``program`` is what runs this program."""
     if gateway.url is None:
         return [line(("Waiting for the gateway ...", "muted"))]
     text_width = max(20, width - 2)
@@ -39,7 +49,7 @@ def lines(gateway: Gateway, width: int, copy_key: str = "y") -> list[Line]:
         line(("No requests yet.", "strong"), (" Point a coding agent here:", "text")),
         EMPTY,
         line(("In another terminal", "title")),
-        line("  ", ("sbgw-tui claude", "accent"), ("   runs Claude Code through here", "muted")),
+        *(line("  ", *text) for text in _run_line(program, text_width - 2)),
         EMPTY,
         line(("or by hand", "title"), ("  ", "text"), (f"({copy_key} copies both lines)", "muted")),
         *(line("  ", (text, "accent")) for text in env_lines(gateway)),

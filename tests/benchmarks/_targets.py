@@ -119,7 +119,6 @@ class Screen(Process):
             stdout=terminal,
             stderr=terminal,
             env=self._env | {"TERM": "xterm-256color"},
-            start_new_session=True,
         )
         os.close(terminal)
         self._reader = threading.Thread(target=self._drain, daemon=True)

@@ -85,6 +85,7 @@ async def test_a_second_gateway_in_one_home_names_the_first(tmp_path: Path) -> N
         (line,) = plain_lines(done)
         assert gateway.url in line
         assert f"pid {gateway.pid}" in line
+        assert line.endswith(f"kill {gateway.pid}")
         assert (await gateway.health())["ok"]
         assert gateway.stdout == ""
 
@@ -112,6 +113,28 @@ def test_a_broken_settings_file_is_named_with_key_and_reason(
     assert done.returncode == Exit.USAGE
     (line,) = plain_lines(done)
     assert [part for part in said if part not in line] == []
+
+
+@pytest.mark.parametrize("port", ["abc", "-1", "65536", "8_0"])
+def test_a_port_that_is_none_is_refused_in_plain_words(tmp_path: Path, port: str) -> None:
+    home = GatewayHome(tmp_path, "http://127.0.0.1:9")
+
+    done = run_program("--no-ui", "--port", port, env=home.env, cwd=home.work_dir)
+
+    assert done.returncode == Exit.USAGE
+    assert plain_lines(done)[-1].endswith(f"{port!r} is not a number from 0 to 65535.")
+
+
+def test_a_misspelt_key_of_the_screen_is_found_by_config(tmp_path: Path) -> None:
+    home = GatewayHome(tmp_path, "http://127.0.0.1:9")
+    home.write_config('[keys]\n"live.opn" = "o"\n')
+
+    done = run_program("config", env=home.env, cwd=home.work_dir)
+
+    assert done.returncode == Exit.USAGE
+    assert done.stdout == b""
+    (line,) = plain_lines(done)
+    assert "'live.opn'; the nearest is 'live.open'" in line
 
 
 def test_a_database_of_another_program_is_one_line_and_left_alone(tmp_path: Path) -> None:

@@ -45,10 +45,18 @@ def test_where_the_files_are(home: SettingsHome) -> None:
 
     assert places(home.load()) == [
         ("settings", str(home.config_file), "read"),
-        ("keys", str(home.home / ".env"), "not there or not read"),
+        ("keys", str(home.home / ".env"), "not there"),
         ("project", str(file), "read"),
         ("state", str(home.home / "state"), ""),
     ]
+
+
+def test_a_file_that_others_can_read_is_there_but_not_used(home: SettingsHome) -> None:
+    home.config("")
+    home.dotenv("GROQ_API_KEY=x\n")
+    (home.home / ".env").chmod(0o644)
+
+    assert ("keys", str(home.home / ".env"), "there, but not used") in places(home.load())
 
 
 def test_no_secret_is_shown(home: SettingsHome) -> None:

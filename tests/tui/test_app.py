@@ -349,6 +349,19 @@ async def test_before_the_engine_answers_nothing_is_promised(engine: FakeEngine)
         assert app.clipboard == ""
 
 
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_invitation_names_a_program_that_can_be_run(
+    engine: FakeEngine, size: tuple[int, int]
+) -> None:
+    program = "/home/somebody/src/with-a-long-name/sbgw-tui/.venv/bin/sbgw-tui"
+    async with (app := app_of(engine, program=program)).run_test(size=size):
+        await settle(app)
+        shown = "".join(line.strip() for line in lines_of(app))
+        assert program in shown
+        assert "claude" in shown
+        assert "runs Claude Code through here" in shown
+
+
 async def test_the_first_turn_replaces_the_invitation(engine: FakeEngine) -> None:
     app = app_of(engine)
     async with app.run_test(size=(80, 24)):
@@ -492,6 +505,18 @@ async def test_help_lists_every_key_of_the_screen_it_was_opened_on(engine: FakeE
             assert isinstance(app.screen, LiveScreen)
 
 
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_scrollbar_covers_nothing_of_a_page(
+    engine: FakeEngine, size: tuple[int, int]
+) -> None:
+    async with (app := app_of(engine)).run_test(size=size):
+        await settle(app)
+        await press(app, "question_mark", "G")
+        flat = " ".join(" ".join(line[:-1] for line in lines_of(app)).split())
+        assert "the price or the usage is not known; never counted as free" in flat
+        assert "the model that served is not the one asked for" in flat
+
+
 async def test_one_goes_back_to_the_list_from_anywhere(
     engine: FakeEngine, clock: FakeClock
 ) -> None:
@@ -536,6 +561,19 @@ async def test_every_key_of_the_table_can_be_pressed_at_every_size(
             while len(app.screen_stack) > 1:
                 app.pop_screen()
             await idle(app)
+
+
+async def test_looking_for_a_theme_does_not_quit(engine: FakeEngine) -> None:
+    drain = Drain()
+    async with (app := app_of(engine, on_quit=drain)).run_test(size=(100, 40)):
+        await settle(app)
+        await press(app, "ctrl+p")
+        await press(app, *"theme")
+        await settle(app)
+        await press(app, "enter")
+        await settle(app)
+        assert drain.calls == 0
+        assert "Search for themes" in text_of(app)
 
 
 async def test_the_palette_offers_the_table_and_runs_it(
@@ -669,7 +707,7 @@ async def test_the_screen_stays_until_the_drain_has_ended(engine: FakeEngine) ->
         assert "DRAINING 1 stream" in text_of(app)
         await press(app, "q")
         assert drain.calls == 1
-        assert "Draining 1 stream; ctrl+q ends" in text_of(app)
+        assert "Draining 1 stream; ctrl+q ends it" in text_of(app)
         engine.finish(turn)
         drain.done.set()
         await idle(app)

@@ -178,6 +178,20 @@ def test_unknown_usage_of_an_ended_turn_is_unknown_not_zero() -> None:
     assert text(made).count("?") == 4
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "error", "http_status": 529, "cost_usd": None, "unpriced": False},
+        {"status": "failed", "cost_usd": None, "unpriced": False},
+        {"kind": "count_tokens", "cost_usd": 0.0, "unpriced": False},
+    ],
+    ids=["error", "failed", "token count"],
+)
+def test_a_turn_that_is_known_to_be_free_has_no_unknown_tokens(fields: dict[str, Any]) -> None:
+    made = row(input_tokens=None, output_tokens=None, cache_read_tokens=None, **fields)
+    assert "?" not in text(made)
+
+
 # -- widths ----------------------------------------------------------------------------------
 
 

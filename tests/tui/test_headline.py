@@ -155,6 +155,16 @@ def test_trouble_names_provider_time_and_reason() -> None:
     assert shown.endswith(": connection refused")
 
 
+def test_a_refusal_happened_at_a_time_and_has_a_reason_in_words() -> None:
+    state, engine = busy()
+    engine.subscribe()
+    engine.emit(events.REJECTED, reason="wrong_method", http_status=405)
+    state.apply(engine.subscriptions[0].drain()[0])
+    shown = plain(headline.header(state, 120, engine.clock.time())[1])
+    assert shown.startswith("  ▲ request refused (405) at ")
+    assert shown.endswith(": wrong method")
+
+
 def test_the_small_summary_tells_mode_work_money_and_trouble() -> None:
     state, engine = busy()
     state.mark_unreachable("gone")

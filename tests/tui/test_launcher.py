@@ -21,7 +21,9 @@ from fake_gateway import KEY, HealthServer, paths_of
 
 from server.instance import InstanceLock, load_secret, read
 from server.leases import LEASES_FOLDER, Leases
-from tui.launcher import find_claude
+from tui.client import Health
+from tui.launch_gateway import Found
+from tui.launcher import LaunchSettings, about_gateway, find_claude
 
 REAL_WAIT_S = 20.0
 
@@ -216,6 +218,39 @@ def test_a_gateway_that_was_killed_is_replaced(machine: Machine) -> None:
 
     assert (code, err) == (0, "")
     assert len(machine.gateways()) == 2
+
+
+@pytest.mark.parametrize(
+    ("was_started", "arguments", "is_seen", "said"),
+    [
+        (True, (), True, "started a gateway"),
+        (True, ("--port", "9000"), True, "started a gateway"),
+        (True, (), False, None),
+        (False, ("--port", "9000"), False, "do not change it"),
+        (False, (), True, None),
+    ],
+)
+def test_what_a_user_would_not_expect_is_told(
+    machine: Machine,
+    was_started: bool,
+    arguments: tuple[str, ...],
+    is_seen: bool,
+    said: str | None,
+) -> None:
+    url = "http://127.0.0.1:8787"
+    found = Found(Health(url, "up", "serving", "1"), was_started)
+    settings = LaunchSettings(
+        machine.paths, "127.0.0.1", 8787, KEY, "https://api.example", False, arguments
+    )
+
+    note = about_gateway(found, settings, is_seen=is_seen)
+
+    if said is None:
+        assert note is None
+    else:
+        assert note is not None
+        assert said in note
+        assert url in note
 
 
 # --------------------------------------------------------------- exit codes and signals

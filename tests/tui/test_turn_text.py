@@ -22,7 +22,8 @@ def finished(**fields: Any) -> Turn:
     clock = FakeClock()
     engine = FakeEngine(clock)
     turn = engine.open()
-    turn.rate_limits = [RateLimit("anthropic", "anthropic-ratelimit-tokens", {"remaining": "382"})]
+    limit = {"limit": "400", "remaining": "382", "reset": "2030-01-01"}
+    turn.rate_limits = [RateLimit("anthropic", "anthropic-ratelimit-tokens", limit)]
     turn.candidates = [
         Candidate("groq", "gpt-oss-120b", "needs_key", "GROQ_API_KEY is not set", 0.0021),
         Candidate("anthropic", "claude-opus-5-5", "baseline"),
@@ -62,7 +63,7 @@ def test_what_a_reader_looks_for() -> None:
         "because     the last message holds a tool result",
         "groq/gpt-oss-120b: needs_key, ≈$0.0021",
         "anthropic/claude-opus-5-5: baseline",
-        "anthropic anthropic-ratelimit-tokens: remaining 382",
+        "anthropic tokens: 382 of 400 left, reset 2030-01-01",
         "client      claude-code 2.1.330",
         "project     /home/user/src/shop",
         "paid by     gateway's key",

@@ -75,5 +75,5 @@ class GatewayScreen(Screen[None]):
         """Say why a key does nothing now; whether that was so."""
         reason = keys.why_not(self.context.key(key_id), self.CONTEXT, self.context.facts())
         if reason is not None:
-            self.tell(reason, is_bad=True)
+            self.tell(f"{reason[0].upper()}{reason[1:]}.", is_bad=True)
         return reason is not None

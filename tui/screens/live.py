@@ -76,7 +76,7 @@ class LiveScreen(GatewayScreen):
 
     def _welcome_lines(self, width: int) -> list[Line]:
         copy_key = keys.first(self.context.key("copy").keys)
-        return welcome.lines(self.context.state.gateway, width, copy_key)
+        return welcome.lines(self.context.state.gateway, width, copy_key, self.context.program)
 
     def _small_lines(self, width: int) -> list[Line]:
         hint = (f"a list needs {LEAST_WIDTH} columns and {LEAST_HEIGHT} lines", "muted")
@@ -90,7 +90,8 @@ class LiveScreen(GatewayScreen):
         if state.is_frozen:
             key = keys.first(self.context.key("live.freeze").keys)
             badge = line((f" FROZEN +{state.pending} new ", "warn-badge"))
-            badge = join([badge, line((f"{key} shows the present", "muted"))], " ")
+            hint = line((f"{key} shows the present", "muted"))
+            badge = join([badge, hint, line(("·", "muted"))], " ")
         else:
             badge = line((" FOLLOW ", "live-badge")) if state.follow else EMPTY
         index = state.selected_index
