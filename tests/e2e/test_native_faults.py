@@ -286,11 +286,12 @@ async def test_silence_in_mid_stream_gets_pings_and_then_an_error(tmp_path: Path
         ScriptedUpstream(steps(stream_of(OPENED), hang())) as upstream,
         live_gateway(tmp_path / "h", upstream.base_url, clock=clock) as gateway,
     ):
-        begun = clock.monotonic()
-        reading = asyncio.ensure_future(gateway.ask())
-        await until(clock, reading.done)
-        waited = clock.monotonic() - begun
-        body = (await reading).body
+        async with await gateway.open() as response:
+            begun = clock.monotonic()
+            reading = asyncio.ensure_future(response.read_all(10**6))
+            await until(clock, upstream.peers[0].gone.is_set)
+            waited = clock.monotonic() - begun
+            body = await reading
         turn = await gateway.turn()
     assert body.startswith(OPENED)
     assert 285 <= waited <= 300
@@ -307,12 +308,13 @@ async def test_upstream_pings_alone_do_not_hold_a_client_for_ever(tmp_path: Path
     async with (
         ScriptedUpstream(script, sleep=clock.sleep) as upstream,
         live_gateway(tmp_path / "h", upstream.base_url, clock=clock) as gateway,
+        await gateway.open() as response,
     ):
         begun = clock.monotonic()
-        reading = asyncio.ensure_future(gateway.ask())
-        await until(clock, reading.done)
+        reading = asyncio.ensure_future(response.read_all(10**6))
+        await until(clock, upstream.peers[0].gone.is_set)
         waited = clock.monotonic() - begun
-        body = (await reading).body
+        body = await reading
     assert 295 <= waited <= 310
     assert error_of(body)["error"]["type"] == "timeout_error"
 

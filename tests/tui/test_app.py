@@ -563,17 +563,27 @@ async def test_every_key_of_the_table_can_be_pressed_at_every_size(
             await idle(app)
 
 
+async def shows(app: GatewayApp, words: str, *, not_words: str = "no such words") -> None:
+    """Wait for what the toolkit's palette finds in its own time."""
+    for _ in range(500):
+        await settle(app)
+        text = text_of(app)
+        if words in text and not_words not in text:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{words!r} never came up")
+
+
 async def test_looking_for_a_theme_does_not_quit(engine: FakeEngine) -> None:
     drain = Drain()
     async with (app := app_of(engine, on_quit=drain)).run_test(size=(100, 40)):
         await settle(app)
         await press(app, "ctrl+p")
         await press(app, *"theme")
-        await settle(app)
+        await shows(app, "colour theme", not_words="already here")
         await press(app, "enter")
-        await settle(app)
+        await shows(app, "Search for themes")
         assert drain.calls == 0
-        assert "Search for themes" in text_of(app)
 
 
 async def test_the_palette_offers_the_table_and_runs_it(
@@ -584,13 +594,13 @@ async def test_the_palette_offers_the_table_and_runs_it(
         await fill(engine, clock, 2)
         await settle(app)
         await press(app, "ctrl+p")
-        await settle(app)
+        await shows(app, "not now: already here")
         text = text_of(app)
         for key in keys.active_in(keys.LIVE, keys.TABLE):
             assert (key.help.rstrip(".") in text) == key.palette, key.id
         assert "not now: already here" in text
         await press(app, *"freeze")
-        await settle(app)
+        await shows(app, "Freeze the view", not_words="already here")
         await press(app, "enter")
         await settle(app)
         assert app.state.is_frozen
