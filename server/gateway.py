@@ -35,6 +35,9 @@ from server.timers import TimerLimits
 _log = logging.getLogger("sbgw.gateway")
 
 TICK_S = 0.25
+CROWD = 12
+"""Turns in flight from which on each one's progress is told every other tick, then every third."""
+
 SNAPSHOT_TURNS = 200
 
 
@@ -187,14 +190,18 @@ class Gateway:
         """Drives every exchange's timers and tells watchers how far the answers are."""
         clock = self.clock
         told: dict[str, int] = {}
+        beat = 0
         while True:
             due = clock.monotonic() + TICK_S
             await clock.sleep(TICK_S)
             now = clock.monotonic()
             self._lag_ms = max((now - due) * 1000, self._lag_ms * 0.8)
+            # A crowd is told of in turns, so that no watcher has to take it all in at once.
+            beat, shares = beat + 1, 1 + min(3, len(self.services.active) // CROWD)
             for exchange in list(self.services.active.values()):
                 exchange.tick(now)
-                self._tell_progress(exchange.turn, told)
+                if hash(exchange.turn.id) % shares == beat % shares:
+                    self._tell_progress(exchange.turn, told)
             if len(told) > 2 * len(self.services.active) + 16:
                 told = {k: v for k, v in told.items() if k in self.services.active}
 

@@ -6,7 +6,7 @@ those that differ, so it may be called as often as the paint timer runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from rich.segment import Segment
@@ -27,9 +27,18 @@ class LineWidget(Widget):
     """What all widgets have in common that draw lines: the looks over their own background."""
 
     _base: Style | None = None
+    _mixed: tuple[Mapping[str, Style], dict[tuple[str, str | None], Style]] | None = None
+    """The looks that were mixed with the base, and the mixtures."""
+
+    @property
+    def base(self) -> Style:
+        """The widget's own style, which every look is laid over."""
+        if self._base is None:
+            self._base = self.rich_style
+        return self._base
 
     def notify_style_update(self) -> None:
-        self._base = None
+        self._base = self._mixed = None
         super().notify_style_update()
 
     def strip(self, spans: Line, width: int, over: str | None = None) -> Strip:
@@ -37,22 +46,26 @@ class LineWidget(Widget):
 
         Every text passes ``neutralise`` here once more, so no line builder can forget it.
         """
-        app = cast(ThemedApp[object], self.app)
-        base = self._base = self._base or self.rich_style
-        overlay = app.looks[over] if over is not None else Style.null()
+        ascii_only = cast(ThemedApp[object], self.app).ascii_only
         room = width - width_of(spans)
         if room:
             spans = (*spans, (" " * room, "text")) if room > 0 else clip(spans, width)
         segments: list[Segment] = []
         for text, role in spans:
             shown = neutralise(text)
-            segments.append(
-                Segment(
-                    to_ascii(shown) if app.ascii_only else shown,
-                    base + app.looks[role] + overlay,
-                )
-            )
-        return Strip(segments, width if room >= 0 else None).adjust_cell_length(width, base)
+            style = self._style(role, over)
+            segments.append(Segment(to_ascii(shown) if ascii_only else shown, style))
+        return Strip(segments, width if room >= 0 else None).adjust_cell_length(width, self.base)
+
+    def _style(self, role: str, over: str | None) -> Style:
+        looks = cast(ThemedApp[object], self.app).looks
+        if self._mixed is None or self._mixed[0] is not looks:
+            self._mixed = (looks, {})
+        mixed = self._mixed[1]
+        if (role, over) not in mixed:
+            overlay = looks[over] if over is not None else Style.null()
+            mixed[role, over] = self.base + looks[role] + overlay
+        return mixed[role, over]
 
 
 class LineBlock(LineWidget):

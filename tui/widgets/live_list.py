@@ -6,6 +6,8 @@ it every stream) for tens of milliseconds; here only the lines that differ are d
 
 from __future__ import annotations
 
+from typing import Self
+
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -21,8 +23,9 @@ from tui.theme import SELECTED
 from tui.widgets.lines_view import LineWidget
 
 CACHED_STRIPS = 500
-LINES_PER_FRAME = 16
-"""Drawing this many holds the loop for a few milliseconds; the rest follows a frame later."""
+LINES_PER_FRAME = 9
+"""Drawing this many holds the loop for two milliseconds or three; the rest follows a frame later,
+so that the streams get their turn in between."""
 
 _Look = tuple[str, int, bool]
 """What else a drawn row depends on: the age as text, the width, whether it is selected."""
@@ -39,10 +42,12 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id)
         self._state = state
         self._clock = clock
-        self._drawn: dict[int, _Drawn] = {}
+        self._shown: dict[int, tuple[_Drawn, Strip]] = {}
+        """What each line of the viewport shows, until it is to be painted again."""
         self._strips: dict[str, tuple[TurnRow, _Look, Strip]] = {}
         self._width = 0
         self._is_waiting = False
+        self._thumb = (0, 0, 0)
         self._top_id: str | None = None
         self._was_selected: str | None = None
         self._is_syncing = False
@@ -54,15 +59,24 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         count = len(self._state)
         width = self._width = self.scrollable_content_region.width
         self._is_syncing = True
-        if self.virtual_size != Size(width, count):
-            self.virtual_size = Size(width, count)
+        # Set plainly, a new size would have the toolkit lay out and repaint the whole screen.
+        self.set_reactive(LiveList.virtual_size, Size(width, count))
         top = self._wanted_top(count)
         if top != self.scroll_offset.y:
             self.scroll_to(y=top, animate=False, force=True)
+        self._move_scrollbar(count)
         self._is_syncing = False
         self._remember_top()
         self._was_selected = self._state.selected
         self._refresh_changed()
+
+    def _move_scrollbar(self, count: int) -> None:
+        """Tell the scrollbar when one would see it move: it costs as much to draw as ten rows."""
+        rows, whole = self._rows, max(1, count)
+        thumb = (rows, rows * rows // whole, rows * self.scroll_offset.y // whole)
+        if thumb != self._thumb:
+            self._thumb = thumb
+            self._scroll_update(self.virtual_size)
 
     def _wanted_top(self, count: int) -> int:
         """The first index to show: the same turn as before, or the newest when following."""
@@ -104,6 +118,7 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
 
     def notify_style_update(self) -> None:
         self._strips.clear()
+        self._shown.clear()
         super().notify_style_update()
 
     # -- drawing -----------------------------------------------------------------------------
@@ -125,11 +140,12 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         """Repaint lines that differ, from the top, a bounded number in each frame."""
         if self._is_waiting:
             return
-        now = self._now
+        now, width = self._now, self.size.width
         changed: list[Region] = []
         for y in range(self._rows):
-            if not _is_same(self._drawn.get(y), self._wanted(y, now)):
-                changed.append(Region(0, y, self.size.width, 1))
+            shown = self._shown.get(y)
+            if shown is None or not _is_same(shown[0], self._wanted(y, now)):
+                changed.append(Region(0, y, width, 1))
         if changed:
             self.refresh(*changed[:LINES_PER_FRAME])
         if len(changed) > LINES_PER_FRAME:
@@ -139,8 +155,46 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         self._is_waiting = False
         self._refresh_changed()
 
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> Self:
+        """As the toolkit's; forgets what the lines show that are to be painted again."""
+        if repaint and not regions:
+            self._shown.clear()
+        for region in regions:
+            for y in region.line_range:
+                self._shown.pop(y, None)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines as they are, without the borders, padding and opacity they do not have.
+
+        The toolkit asks for every line whenever anything at all is painted.
+        """
+        width = self.region.width
+        strips: list[Strip] = []
+        for y in crop.line_range:
+            shown = self._shown.get(y)
+            if shown is None or shown[1].cell_length != width:
+                shown = self._shown[y] = self._paint(y, width)
+            strips.append(shown[1])
+        if crop.column_span != (0, width):
+            return [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
+    def _paint(self, y: int, width: int) -> tuple[_Drawn, Strip]:
+        """What line ``y`` of the viewport shows from now on, as wide as the widget."""
+        strip = self.render_line(y).adjust_cell_length(width, self.base)
+        for line_filter in self.get_line_filters():
+            strip = strip.apply_filter(line_filter, self.background_colors[1])
+        return self._wanted(y, self._now), strip
+
     def render_line(self, y: int) -> Strip:
-        drawn = self._drawn[y] = self._wanted(y, self._now)
+        drawn = self._wanted(y, self._now)
         if drawn is None:
             return self.strip(EMPTY, self.size.width)
         row, look = drawn
