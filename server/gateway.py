@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import os
 import socket
@@ -28,7 +29,7 @@ from server.ledger import Ledger, LedgerReader, LedgerState
 from server.listen import Listener
 from server.services import Services
 from server.settings_file import Loaded
-from server.stats import Stats
+from server.stats import RECENT_TURNS, Stats
 from server.tasks import spawn
 from server.timers import TimerLimits
 
@@ -276,12 +277,14 @@ class Gateway:
 
     async def recent(self, limit: int) -> list[dict[str, Any]]:
         """Turn summaries, newest first; running ones as they are now."""
-        running = {t.id: t for t in (x.turn for x in self.services.active.values())}
-        stored = await asyncio.to_thread(self._reader.recent, limit) if self._reader else []
-        rows = [turn.summary() for turn in running.values()]
-        rows.extend(row for row in stored if row["id"] not in running)
-        rows.sort(key=lambda row: row["at"], reverse=True)
-        return rows[:limit]
+        finished = self.stats.recent_turns()
+        if limit > RECENT_TURNS and self._reader is not None:
+            # Only then: a thread that makes rows takes the interpreter away from the streams,
+            # again and again, and front ends ask once a second.
+            finished = await asyncio.to_thread(self._reader.recent, limit)
+        running = {x.turn.id: x.turn.summary() for x in self.services.active.values()}
+        rows = [*running.values(), *(row for row in finished if row["id"] not in running)]
+        return heapq.nlargest(limit, rows, key=lambda row: float(row["at"]))
 
     def _provider(self, name: str) -> dict[str, Any]:
         upstream = self.services.upstreams[name]

@@ -218,10 +218,13 @@ class Stats:
         """One provider in this run; see ``ProviderBook.stats``."""
         return self._providers.stats(name)
 
+    def recent_turns(self) -> list[dict[str, Any]]:
+        """Summaries of finished turns, the one that ended last first, at most 1000."""
+        return list(reversed(self._recent))
+
     def recent_events(self, limit: int = 100) -> list[dict[str, Any]]:
         """Finished turns in the seed's shape (``seed_event``), newest first, at most 1000."""
-        latest = reversed(self._recent)
-        newest = sorted(latest, key=lambda summary: float(summary["at"]), reverse=True)
+        newest = sorted(self.recent_turns(), key=lambda row: float(row["at"]), reverse=True)
         return [seed_event(summary) for summary in newest[: max(0, limit)]]
 
     def metrics_json(self) -> dict[str, Any]:

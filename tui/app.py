@@ -31,6 +31,10 @@ from tui.theme import DARK, LIGHT, ThemedApp
 PAINT_S = 0.25
 """Four times a second: often enough to look live, rare enough not to delay a stream."""
 
+CROWD = 24
+"""Requests in flight from which on every second painting is left out: the list then changes as a
+whole each time, and nobody reads it faster."""
+
 _log = logging.getLogger("sbgw.tui")
 
 
@@ -78,6 +82,7 @@ class GatewayApp(ThemedApp[QuitReason], inherit_bindings=False):
         self._has_left = False
         self._paint_s = paint_s
         self._painted_second = -1
+        self._beats = 0
         self.animation_level = "none"
         self.set_class(ascii, "-ascii")
         self.set_keymap({key.id: key.keys for key in table if key.keys})
@@ -111,12 +116,17 @@ class GatewayApp(ThemedApp[QuitReason], inherit_bindings=False):
     def on_mount(self) -> None:
         self._bridge.start()
         if self._paint_s is not None:
-            self.set_interval(self._paint_s, self.tick)
+            self.set_interval(self._paint_s, self._beat)
 
     async def on_unmount(self) -> None:
         await self._bridge.close()
 
     # -- painting ----------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        self._beats += 1
+        if self._beats % 2 or self.state.totals.in_flight < CROWD:
+            self.tick()
 
     def tick(self) -> None:
         """Fold what has arrived and repaint what changed; ages move once a second."""

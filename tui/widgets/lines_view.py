@@ -51,21 +51,25 @@ class LineWidget(Widget):
         if room:
             spans = (*spans, (" " * room, "text")) if room > 0 else clip(spans, width)
         segments: list[Segment] = []
+        styles = self._styles()
         for text, role in spans:
             shown = neutralise(text)
-            style = self._style(role, over)
+            style = styles.get((role, over)) or self._mix(role, over)
             segments.append(Segment(to_ascii(shown) if ascii_only else shown, style))
         return Strip(segments, width if room >= 0 else None).adjust_cell_length(width, self.base)
 
-    def _style(self, role: str, over: str | None) -> Style:
+    def _styles(self) -> dict[tuple[str, str | None], Style]:
+        """The mixtures made so far with the looks of now."""
         looks = cast(ThemedApp[object], self.app).looks
         if self._mixed is None or self._mixed[0] is not looks:
             self._mixed = (looks, {})
-        mixed = self._mixed[1]
-        if (role, over) not in mixed:
-            overlay = looks[over] if over is not None else Style.null()
-            mixed[role, over] = self.base + looks[role] + overlay
-        return mixed[role, over]
+        return self._mixed[1]
+
+    def _mix(self, role: str, over: str | None) -> Style:
+        looks = cast(ThemedApp[object], self.app).looks
+        overlay = looks[over] if over is not None else Style.null()
+        mixed = self._styles()[role, over] = self.base + looks[role] + overlay
+        return mixed
 
 
 class LineBlock(LineWidget):

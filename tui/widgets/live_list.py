@@ -175,23 +175,20 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
 
         The toolkit asks for every line whenever anything at all is painted.
         """
-        width = self.region.width
+        width, background = self.region.width, self.background_colors[1]
+        filters = self.get_line_filters()
         strips: list[Strip] = []
         for y in crop.line_range:
             shown = self._shown.get(y)
             if shown is None or shown[1].cell_length != width:
-                shown = self._shown[y] = self._paint(y, width)
+                strip = self.render_line(y).adjust_cell_length(width, self.base)
+                for line_filter in filters:
+                    strip = strip.apply_filter(line_filter, background)
+                shown = self._shown[y] = (self._wanted(y, self._now), strip)
             strips.append(shown[1])
         if crop.column_span != (0, width):
             return [strip.crop(*crop.column_span) for strip in strips]
         return strips
-
-    def _paint(self, y: int, width: int) -> tuple[_Drawn, Strip]:
-        """What line ``y`` of the viewport shows from now on, as wide as the widget."""
-        strip = self.render_line(y).adjust_cell_length(width, self.base)
-        for line_filter in self.get_line_filters():
-            strip = strip.apply_filter(line_filter, self.background_colors[1])
-        return self._wanted(y, self._now), strip
 
     def render_line(self, y: int) -> Strip:
         drawn = self._wanted(y, self._now)
