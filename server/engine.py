@@ -15,8 +15,30 @@
                     "rate_limits": {name: {field: value}}}],
      "ledger": {"status": "ok"|"degraded", "detail": str|None, "spilled": int, "lost": int,
                 "recovered_interrupted": int, "path": str},
+     "savings": {"today": SAVED, "all": SAVED, "by_route": {route: SAVED},
+                 "by_kind": {kind: SAVED}, "by_target": {"provider/model": SAVED}},
+     "routing": {"shadow": bool, "cross_vendor_failover": bool, "routes": {class: [entry]},
+                 "kinds": {kind: [entry]}, "modes": {name: mode}, "baseline": {protocol: [entry]},
+                 "sources": {dotted key: where its value came from}, "unsaved": [dotted key],
+                 "hits": {class: turns}, "kind_hits": {kind: turns}, "version": str},
+     "log": [{"at", "level", "logger", "message"}],   # newest last, at most 500
      "loop_lag_ms": float,
      "turns": [summary, ...]}         # newest first, at most 200
+
+``SAVED`` adds up turns with a proposal: ``turns`` (projected, ``needs_key`` not among them),
+``naive_usd usd low_usd high_usd quota_usd`` (cache-aware net ``usd``; losses count negative),
+``losses`` and ``losses_usd`` (turns with a negative net, and their sum), ``open`` (not settled),
+``unpriced`` (counted, in no sum), ``needs_key`` and ``needs_key_usd`` (outside every other sum),
+``observed_turns`` (every turn that ended, with or without a proposal) and ``cost_usd`` (what those
+turns really cost, list-price equivalents included).
+
+Commands (``command(name, **arguments)``; ``data`` in brackets):
+``set_shadow(enabled, remember=False, source)`` [shadow, persisted, reason];
+``preview_live()`` what would change if shadow went off [turns, moves: [{route, kind, provider,
+model, state, turns, input_tokens, usd, low_usd, high_usd, unpriced}], stays: turns];
+``set_route(name, entries, source)`` a class's or kind's preference list, kept in the user's file
+with its comments [routing, persisted, reason]; ``check_route(name, entries)`` the same without
+changing anything [moves before and after over recent turns].
 
 Money: ``today_usd`` is billed spend since local midnight (keys), ``today_list_usd`` the list-price
 equivalent of subscription logins; both exclude unpriced turns, which are counted.

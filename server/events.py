@@ -7,9 +7,11 @@ An event is ``{"v": 1, "seq": int, "at": float, "type": str, ...}``. Types:
 ``turn.updated``       ``turn``: summary; classified, attempt failed, first semantic byte ...
 ``turn.progress``      ``turn_id``, ``bytes_down``, ``output_estimate``; LOSSY, newest wins
 ``turn.finished``      ``turn``: summary in its terminal state, priced
+``saving.settled``     ``turn_id``, ``saving``: ``Saving.as_json``; the session went on and showed it
 ``provider.changed``   ``provider``: one entry of ``snapshot["providers"]``
 ``ledger.changed``     ``ledger``: ``snapshot["ledger"]``
-``mode.changed``       ``shadow``: bool, ``source``: who changed it
+``mode.changed``       ``shadow``: bool, ``source``: who changed it, ``persisted``: bool
+``routing.changed``    ``routing``: ``snapshot["routing"]``, ``source``: who changed it
 ``gateway.changed``    ``state``: ``serving`` or ``draining``, ``in_flight``: int
 ``rejected``           ``reason``, ``http_status``, ``count``: unauthenticated or malformed
 ``log``                ``level``, ``logger``, ``message``
@@ -29,9 +31,11 @@ TURN_OPENED = "turn.opened"
 TURN_UPDATED = "turn.updated"
 TURN_PROGRESS = "turn.progress"
 TURN_FINISHED = "turn.finished"
+SAVING_SETTLED = "saving.settled"
 PROVIDER_CHANGED = "provider.changed"
 LEDGER_CHANGED = "ledger.changed"
 MODE_CHANGED = "mode.changed"
+ROUTING_CHANGED = "routing.changed"
 GATEWAY_CHANGED = "gateway.changed"
 REJECTED = "rejected"
 LOG = "log"

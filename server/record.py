@@ -80,9 +80,61 @@ class Candidate:
     provider: str
     model: str | None
     state: str
-    """``chosen``, ``baseline``, ``needs_key``, ``gated`` ..."""
+    """``chosen`` (tried first), ``spare`` (next in line), ``baseline``, ``needs_key``, ``observed``,
+    ``unsupported``, ``gated`` (the turn may not leave)."""
     reason: str = ""
     cost_usd: float | None = None
+    """What the turn cost here, or would have; filled when its usage is known, ``None`` unknown."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, under their own names."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Where live mode would have sent a turn that its baseline served (or did send it)."""
+
+    provider: str
+    model: str | None
+    state: str
+    """``would_move`` (a credential is there), ``needs_key``, ``observed`` (its mode keeps it home
+    even when shadow is off), ``unsupported`` (this gateway cannot carry it there), ``moved``."""
+    reason: str = ""
+    """One sentence for the user."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, under their own names."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What a proposal would have saved (or saved), in USD; negative figures are losses.
+
+    ``usd`` is the cache-aware net and ``None`` when a price or the usage is unknown. It is
+    ``open`` until the session's next call shows whether the cache was needed again.
+    """
+
+    state: str
+    """``open``, ``settled`` or ``unpriced``."""
+    naive_usd: float
+    """The seed's projection, for comparison only."""
+    usd: float | None = None
+    low_usd: float | None = None
+    high_usd: float | None = None
+    quota_usd: float | None = None
+    """The net when the provider's own limits are kept; 0 when they would have refused it."""
+    baseline_usd: float | None = None
+    """What the answer cost where it was made."""
+    target_usd: float | None = None
+    """What it would have cost at the proposal's target."""
+    penalty_write_usd: float = 0.0
+    """The cache write that would only have been postponed."""
+    penalty_ttl_usd: float = 0.0
+    """The cached prefix that would have been left to expire."""
+    note: str | None = None
+    """Why it is unpriced or wide, in words."""
 
     def as_json(self) -> dict[str, Any]:
         """All fields, under their own names."""
@@ -152,6 +204,8 @@ class Turn:
     mode: str = "shadow"
     """``shadow`` or ``live``."""
     candidates: list[Candidate] = field(default_factory=list)
+    proposal: Proposal | None = None
+    """``None``: it would have stayed where it is in live mode too."""
     # what happened
     provider: str | None = None
     model_served: str | None = None
@@ -186,6 +240,8 @@ class Turn:
     price_version: str | None = None
     price_note: str | None = None
     """Why the price is unknown or uncertain."""
+    saving: Saving | None = None
+    """``None`` without a proposal, and until the turn has ended."""
     # links
     redo_of: str | None = None
     demo: bool = False
@@ -262,6 +318,8 @@ class Turn:
             "cost_is_estimate": self.cost_is_estimate,
             "unpriced": self.cost_usd is None and self.may_have_cost(),
             "list_price_equivalent": self.is_list_price_equivalent,
+            "proposal": self.proposal.as_json() if self.proposal else None,
+            "saving": self.saving.as_json() if self.saving else None,
             "demo": self.demo,
         }
 
