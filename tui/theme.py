@@ -13,6 +13,8 @@ from textual.app import App
 from textual.color import Color
 from textual.theme import Theme
 
+from tui.widgets.paint import Painter
+
 SELECTED: Final = "selected"
 """What lies over the selected row; not a role of a span."""
 
@@ -121,6 +123,7 @@ class ThemedApp(App[ResultT]):
         self._looks: tuple[str, dict[str, Style]] | None = None
         self.ascii_only = ascii_only
         """Whether the program's own signs are drawn in ASCII."""
+        self.painter = Painter()
         super().__init__()
 
     @property

@@ -11,6 +11,7 @@ from textual.app import App
 from textual.geometry import Size
 
 from tui.app import GatewayApp
+from tui.widgets.live_list import LiveList
 
 _QUIET_TURNS = 6
 _MOST_TURNS = 2_000
@@ -47,6 +48,9 @@ async def idle(app: App[Any]) -> None:
                 break
         if app.is_running:
             app.screen._on_timer_update()
+            for lines in app.screen.query(LiveList):
+                while lines.is_painting:
+                    await asyncio.sleep(0.005)
 
 
 async def settle(app: GatewayApp) -> None:

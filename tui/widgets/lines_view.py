@@ -6,8 +6,8 @@ those that differ, so it may be called as often as the paint timer runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Self, cast
 
 from rich.segment import Segment
 from rich.style import Style
@@ -30,6 +30,11 @@ class LineWidget(Widget):
     _mixed: tuple[Mapping[str, Style], dict[tuple[str, str | None], Style]] | None = None
     """The looks that were mixed with the base, and the mixtures."""
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._drawn: dict[int, Strip] = {}
+        """Lines of the viewport as they were drawn last, until they are to be drawn again."""
+
     @property
     def base(self) -> Style:
         """The widget's own style, which every look is laid over."""
@@ -39,7 +44,71 @@ class LineWidget(Widget):
 
     def notify_style_update(self) -> None:
         self._base = self._mixed = None
+        self._drawn.clear()
         super().notify_style_update()
+
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> Self:
+        """As the toolkit's; forgets the lines that are to be drawn again."""
+        if repaint and not regions:
+            self._drawn.clear()
+        for region in regions:
+            for y in region.line_range:
+                self._drawn.pop(y, None)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def put(self, lines: Iterable[int]) -> None:
+        """Draw these lines of the viewport again, straight to the terminal when they stand free."""
+        changed = list(lines)
+        for y in changed:
+            self._drawn.pop(y, None)
+        if not changed:
+            return
+        painter = cast(ThemedApp[object], self.app).painter
+        region = None if self._has_gutter else painter.region(self)
+        if region is None:
+            width = self.size.width
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
+            return
+        self._draw_lines(changed)
+        width, base = region.width, self.base
+        ready = [(y, self._drawn[y].adjust_cell_length(width, base)) for y in changed]
+        painter.write(self, region, ready)
+
+    def _draw_lines(self, lines: Iterable[int]) -> None:
+        """Draw those of the lines that have to be."""
+        wanted = [y for y in lines if y not in self._drawn]
+        if not wanted:
+            return
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        for y in wanted:
+            strip = self.render_line(y)
+            for line_filter in filters:
+                strip = strip.apply_filter(line_filter, background)
+            self._drawn[y] = strip
+
+    @property
+    def _has_gutter(self) -> bool:
+        return any(self.styles.gutter)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines as they were drawn, without what the toolkit does for padding and opacity.
+
+        The toolkit asks for every line whenever anything at all is painted.
+        """
+        if self._has_gutter:
+            return super().render_lines(crop)
+        self._draw_lines(crop.line_range)
+        width, base = self.region.width, self.base
+        strips = [self._drawn[y].adjust_cell_length(width, base) for y in crop.line_range]
+        if crop.column_span != (0, width):
+            return [strip.crop(*crop.column_span) for strip in strips]
+        return strips
 
     def strip(self, spans: Line, width: int, over: str | None = None) -> Strip:
         """A line as a strip of exactly ``width`` cells; ``over`` names a look laid over it all.
@@ -88,9 +157,8 @@ class LineBlock(LineWidget):
         if len(old) != len(self._lines):
             self.refresh(layout=True)
             return
-        for y, (before, after) in enumerate(zip(old, self._lines, strict=True)):
-            if before != after:
-                self.refresh(Region(0, y, self.size.width, 1))
+        pairs = enumerate(zip(old, self._lines, strict=True))
+        self.put(y for y, (before, after) in pairs if before != after)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self._lines)
@@ -119,9 +187,10 @@ class LinesView(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
             self.virtual_size = Size(width, len(self._lines))
             self.refresh()
             return
-        for y, (before, after) in enumerate(zip(old, self._lines, strict=False)):
-            if before != after:
-                self.refresh_line(y)
+        top, height = self.scroll_offset.y, self.size.height
+        pairs = enumerate(zip(old, self._lines, strict=False))
+        changed = (y - top for y, (before, after) in pairs if before != after)
+        self.put(y for y in changed if 0 <= y < height)
 
     def on_resize(self) -> None:
         self.sync()

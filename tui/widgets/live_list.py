@@ -6,10 +6,8 @@ it every stream) for tens of milliseconds; here only the lines that differ are d
 
 from __future__ import annotations
 
-from typing import Self
-
 from textual import events
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -23,9 +21,10 @@ from tui.theme import SELECTED
 from tui.widgets.lines_view import LineWidget
 
 CACHED_STRIPS = 500
-LINES_PER_FRAME = 9
-"""Drawing this many holds the loop for two milliseconds or three; the rest follows a frame later,
-so that the streams get their turn in between."""
+LINES_PER_FRAME = 6
+"""Drawing this many holds the loop for about a millisecond; the rest follows a frame later, so
+that the streams get their turn in between."""
+FRAME_S = 1 / 60
 
 _Look = tuple[str, int, bool]
 """What else a drawn row depends on: the age as text, the width, whether it is selected."""
@@ -42,11 +41,12 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id)
         self._state = state
         self._clock = clock
-        self._shown: dict[int, tuple[_Drawn, Strip]] = {}
-        """What each line of the viewport shows, until it is to be painted again."""
+        self._shown: dict[int, _Drawn] = {}
+        """What each line of the viewport shows."""
         self._strips: dict[str, tuple[TurnRow, _Look, Strip]] = {}
         self._width = 0
-        self._is_waiting = False
+        self.is_painting = False
+        """Whether lines that differ are still waiting for their frame."""
         self._thumb = (0, 0, 0)
         self._top_id: str | None = None
         self._was_selected: str | None = None
@@ -67,8 +67,13 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         self._move_scrollbar(count)
         self._is_syncing = False
         self._remember_top()
+        moved = self._was_selected != self._state.selected
         self._was_selected = self._state.selected
-        self._refresh_changed()
+        if moved and not self._state.follow:
+            self._refresh_changed()
+        else:
+            # Not here, at the end of what the tick had to do anyway.
+            self._wait_a_frame()
 
     def _move_scrollbar(self, count: int) -> None:
         """Tell the scrollbar when one would see it move: it costs as much to draw as ten rows."""
@@ -118,7 +123,6 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
 
     def notify_style_update(self) -> None:
         self._strips.clear()
-        self._shown.clear()
         super().notify_style_update()
 
     # -- drawing -----------------------------------------------------------------------------
@@ -138,60 +142,27 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
 
     def _refresh_changed(self) -> None:
         """Repaint lines that differ, from the top, a bounded number in each frame."""
-        if self._is_waiting:
-            return
-        now, width = self._now, self.size.width
-        changed: list[Region] = []
-        for y in range(self._rows):
-            shown = self._shown.get(y)
-            if shown is None or not _is_same(shown[0], self._wanted(y, now)):
-                changed.append(Region(0, y, width, 1))
-        if changed:
-            self.refresh(*changed[:LINES_PER_FRAME])
+        now = self._now
+        changed = [
+            y
+            for y in range(self._rows)
+            if y not in self._drawn or not _is_same(self._shown.get(y), self._wanted(y, now))
+        ]
+        self.put(changed[:LINES_PER_FRAME])
         if len(changed) > LINES_PER_FRAME:
-            self._is_waiting = self.call_after_refresh(self._continue)
+            self._wait_a_frame()
+
+    def _wait_a_frame(self) -> None:
+        if not self.is_painting:
+            self.is_painting = True
+            self.set_timer(FRAME_S, self._continue)
 
     def _continue(self) -> None:
-        self._is_waiting = False
+        self.is_painting = False
         self._refresh_changed()
 
-    def refresh(
-        self,
-        *regions: Region,
-        repaint: bool = True,
-        layout: bool = False,
-        recompose: bool = False,
-    ) -> Self:
-        """As the toolkit's; forgets what the lines show that are to be painted again."""
-        if repaint and not regions:
-            self._shown.clear()
-        for region in regions:
-            for y in region.line_range:
-                self._shown.pop(y, None)
-        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines as they are, without the borders, padding and opacity they do not have.
-
-        The toolkit asks for every line whenever anything at all is painted.
-        """
-        width, background = self.region.width, self.background_colors[1]
-        filters = self.get_line_filters()
-        strips: list[Strip] = []
-        for y in crop.line_range:
-            shown = self._shown.get(y)
-            if shown is None or shown[1].cell_length != width:
-                strip = self.render_line(y).adjust_cell_length(width, self.base)
-                for line_filter in filters:
-                    strip = strip.apply_filter(line_filter, background)
-                shown = self._shown[y] = (self._wanted(y, self._now), strip)
-            strips.append(shown[1])
-        if crop.column_span != (0, width):
-            return [strip.crop(*crop.column_span) for strip in strips]
-        return strips
-
     def render_line(self, y: int) -> Strip:
-        drawn = self._wanted(y, self._now)
+        drawn = self._shown[y] = self._wanted(y, self._now)
         if drawn is None:
             return self.strip(EMPTY, self.size.width)
         row, look = drawn
