@@ -29,6 +29,10 @@ class LinesUpdate(CompositorUpdate):
         self._x = x
         self._lines = lines
 
+    def placed(self) -> list[tuple[int, str]]:
+        """Each line's number on the terminal, and its text."""
+        return [(y, strip.text) for y, strip in self._lines]
+
     def render_segments(self, console: Console) -> str:
         column = self._x + 1
         return "".join(f"\x1b[{y + 1};{column}H{strip.render(console)}" for y, strip in self._lines)
