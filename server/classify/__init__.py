@@ -7,11 +7,10 @@ from server.classify.intent import (
     LONG_CONTEXT_TOKENS,
     ROUTES,
     Intent,
-    Score,
-    Scorer,
     classify,
 )
 from server.classify.kinds import KINDS, NATIVE_KINDS
+from server.classify.score import Score, Scorer
 
 __all__ = [
     "CLASSIFIER_VERSION",

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 from providers.protocols.anthropic.request import MessagesRequest
 from server.classify.client import ClientFacts
@@ -18,8 +17,10 @@ from server.classify.continuation import is_bare_continuation
 from server.classify.entries import AnyRequest
 from server.classify.kinds import NATIVE_KINDS, KindRule, find_kind
 from server.classify.outline import Outline, outline
+from server.classify.score import Score, Scorer
+from server.classify.scorer import judge
 
-CLASSIFIER_VERSION = "1"
+CLASSIFIER_VERSION = "2"
 """Stored with every turn; changes whenever the same request could be classified differently."""
 
 ROUTES = ("tool_loop", "long_context", "planning", "code_draft", "summary", "fallback_safe")
@@ -31,34 +32,6 @@ Feature = bool | int | str
 _TOOL_CHOICES = frozenset({"auto", "any", "tool", "none", "required", "function"})
 _OUTPUT_FORMATS = frozenset({"json_schema", "json_object", "text"})
 _log = logging.getLogger("sbgw.classify")
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A judgement on what the structure leaves open."""
-
-    route: str
-    offload: bool
-    confidence: float
-    """0 to 1, that the route is right."""
-    reason: str
-
-
-class Scorer(Protocol):
-    """Judges a turn by what it says."""
-
-    def __call__(self, request: Outline) -> Score:
-        """Never raises; must be quick, it runs before dispatch."""
-
-
-def stay_home(request: Outline) -> Score:
-    """The cautious scorer: whatever the structure does not decide stays with its vendor."""
-    return Score(
-        "fallback_safe",
-        offload=False,
-        confidence=0.4,
-        reason="Its structure does not decide what it needs, so it stays with its own vendor.",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +57,7 @@ class Intent:
     agent: str | None = None
 
 
-def classify(request: AnyRequest, facts: ClientFacts | None, scorer: Scorer = stay_home) -> Intent:
+def classify(request: AnyRequest, facts: ClientFacts | None, scorer: Scorer = judge) -> Intent:
     """Classify a request; ``facts=None`` looks at the body alone. Never raises."""
     try:
         return _classify(request, facts, scorer)
@@ -108,8 +81,8 @@ def _classify(request: AnyRequest, facts: ClientFacts | None, scorer: Scorer) ->
     is_app = facts is not None and not facts.is_known_agent and rule.kind != "count_tokens"
     kind = "app" if is_app else rule.kind
     score = _route(seen, rule, scorer, is_app=is_app)
-    pin = _pin(seen, kind)
-    reasons = [score.reason]
+    pin = _pin(seen, rule.kind)
+    reasons = [score.reason, *filter(None, [score.offload_reason])]
     if is_app:
         reasons.append("The headers are not those of a known agent, so a program is asking.")
     elif rule.reason != score.reason:
@@ -124,7 +97,7 @@ def _classify(request: AnyRequest, facts: ClientFacts | None, scorer: Scorer) ->
         confidence_level=confidence_level(score.confidence),
         reasons=tuple(dict.fromkeys(reasons)),
         estimates=seen.estimates,
-        features=_features(seen),
+        features={**_features(seen), **_signals(score)},
         pinned_by=pin,
         session=_session(request, facts),
         agent=facts.agent_id if facts else None,
@@ -150,10 +123,10 @@ def _route(seen: Outline, rule: KindRule, scorer: Scorer, *, is_app: bool) -> Sc
     if rule.route is not None and not is_app:
         return Score(rule.route, offload=rule.offload, confidence=0.95, reason=rule.reason)
     score = scorer(seen)
-    # The other kinds without a route of their own need tools, or the client's own machinery.
-    if rule.kind in ("user_turn", "unknown") or is_app:
+    # The other kinds need tools, or the client's own machinery.
+    if rule.kind in ("user_turn", "unknown") or rule.offload:
         return score
-    return Score(score.route, offload=False, confidence=score.confidence, reason=score.reason)
+    return replace(score, offload=False, offload_reason="")
 
 
 def _structural(seen: Outline, rule: KindRule) -> Score | None:
@@ -241,6 +214,11 @@ def _features(seen: Outline) -> dict[str, Feature]:
         "native_fields": seen.native_fields,
         "human_chars": len(seen.human),
     }
+
+
+def _signals(score: Score) -> dict[str, Feature]:
+    """What the scorer saw in the words, so that stored turns can be judged anew without them."""
+    return {f"says_{name.replace('~', '_weak')}": count for name, count in score.signals.items()}
 
 
 def _word(text: str | None, allowed: frozenset[str]) -> str:

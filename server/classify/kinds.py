@@ -24,6 +24,7 @@ from server.classify.matchers import (
     last_text_opens,
     last_text_says,
     opening_starts,
+    orders_a_title,
     subagent_header,
     system_opens,
     system_says,
@@ -178,6 +179,7 @@ RULES: tuple[KindRule, ...] = (
                     ),
                     opening_starts("Please write a 5-10 word title"),
                     all_of(answer_keys("title"), opening_starts("<session>")),
+                    orders_a_title,
                 ),
             ),
         ),
@@ -322,6 +324,7 @@ RULES: tuple[KindRule, ...] = (
                 last_text_opens("Another language model started to solve this problem"),
             ),
         ),
+        "fallback_safe",
     ),
     KindRule("continuation", "The user only said to go on.", bare_continuation),
     KindRule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from server.classify.client import ClientFacts
@@ -22,7 +23,7 @@ def system_opens(*phrases: str) -> Match:
 
 
 def last_text_opens(*phrases: str) -> Match:
-    """The last text of the turn, client notes included, begins with one of the phrases."""
+    """The last text of the turn begins with one of the phrases."""
     return lambda o, _: o.last_text.lstrip().startswith(phrases)
 
 
@@ -64,6 +65,19 @@ def any_of(*matches: Match) -> Match:
 def background(o: Outline, _: ClientFacts) -> bool:
     """The shape of a background call of Claude Code: one question, no tools, no thinking."""
     return o.n_tools == 0 and o.thinking is None and not o.tool_activity
+
+
+_TITLE_ORDER = re.compile(
+    r"\b(?:generate|write|create|suggest|propose|produce|give)\b[^.\n]{0,60}\btitle\b"
+    r"|\btitle generator\b",
+    re.I,
+)
+_HEAD = 400
+
+
+def orders_a_title(o: Outline, _: ClientFacts) -> bool:
+    """A system prompt that begins by asking for a title of what follows."""
+    return not o.answered_before and any(_TITLE_ORDER.search(text[:_HEAD]) for text in o.system)
 
 
 def first_turn(o: Outline, _: ClientFacts) -> bool:

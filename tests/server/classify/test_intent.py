@@ -158,9 +158,26 @@ def test_no_scorer_overrules_structure_or_kind(body: Json) -> None:
     assert not intent(body).offload
 
 
-def test_the_cautious_scorer_offloads_nothing() -> None:
-    found = classify(read_request(encode(main_turn(user("hi")))), CLAUDE)
-    assert (found.route, found.offload, found.confidence_level) == ("fallback_safe", False, "low")
+def test_the_default_scorer_reads_the_words() -> None:
+    found = classify(read_request(encode(main_turn(user("What is a mutex?")))), None)
+    assert (found.route, found.kind, found.offload) == ("summary", "user_turn", True)
+    assert found.reasons[:2] == (
+        "The message asks for an explanation or a summary.",
+        "It asks for general knowledge.",
+    )
+    assert found.features["says_explain"] == 1
+    greeting = classify(read_request(encode(main_turn(user("hi")))), None)
+    assert (greeting.route, greeting.offload) == ("fallback_safe", False)
+
+
+def test_a_program_may_use_another_vendor_but_not_for_what_never_leaves() -> None:
+    program = ClientFacts(client="anthropic-sdk")
+    question = main_turn(user("What is a mutex?"), tools=[])
+    assert intent(question, program).offload
+    probe = intent({**question, "max_tokens": 1}, program)
+    assert (probe.kind, probe.offload, probe.pinned_by) == ("app", False, "quota_probe")
+    told = {**question, "messages": [user("[SUGGESTION MODE: what is next?]")]}
+    assert not intent(told, program).offload
 
 
 def test_an_image_pins_a_kind_that_may_leave() -> None:

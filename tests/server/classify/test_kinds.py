@@ -85,6 +85,12 @@ BODIES: dict[str, tuple[str, str, bool, Json]] = {
         True,
         codex_turn(item("user", "Generate a concise, single-line task title of 36 characters.")),
     ),
+    "title of another agent": (
+        "title",
+        "summary",
+        True,
+        background_call("Write a short title for the task below, five words at most.", "fix x"),
+    ),
     "rename": (
         "rename",
         "summary",
@@ -363,7 +369,7 @@ BODIES: dict[str, tuple[str, str, bool, Json]] = {
     ),
     "structured by its tool": (
         "structured",
-        "fallback_safe",
+        "summary",
         False,
         main_turn(user("count"), tools=[*AGENT_TOOLS, tool("StructuredOutput")]),
     ),
@@ -375,7 +381,7 @@ BODIES: dict[str, tuple[str, str, bool, Json]] = {
     ),
     "codex structured": (
         "structured",
-        "fallback_safe",
+        "summary",
         False,
         codex_turn(item("user", "count"), text=title_schema("ok")),
     ),
@@ -384,7 +390,7 @@ BODIES: dict[str, tuple[str, str, bool, Json]] = {
     "first user turn": ("user_turn", "fallback_safe", False, main_turn(user("hello"))),
     "plan mode": (
         "user_turn",
-        "fallback_safe",
+        "planning",
         False,
         main_turn(user("plan it"), {"role": "system", "content": "Plan mode is active."}),
     ),

@@ -130,7 +130,8 @@ FREE = {
 @pytest.mark.parametrize("body", FREE.values(), ids=FREE)
 def test_new_text_of_the_user_is_no_tool_loop(body: Json) -> None:
     found = intent(body)
-    assert (found.route, found.kind) == ("fallback_safe", "user_turn")
+    assert (found.route, found.kind) != ("tool_loop", "tool_step")
+    assert found.kind == "user_turn"
 
 
 def test_an_unanswered_result_stays_even_after_an_interruption() -> None:

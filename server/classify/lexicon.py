@@ -1,0 +1,199 @@
+"""The lexicon: words and phrases of many languages that tell what a message wants.
+
+The cues are data, one file a language. A cue is one or more words; ``*`` ends a stem, ``..`` stands
+for up to six words, ``.`` for up to two, ``^`` asks for the beginning of a clause. Cues in scripts without blanks are found
+anywhere in a run of characters; all others keep to whole words.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from server.classify.passage import MARKERS, fold
+
+GAPS = {"..": 6, ".": 2}
+"""Words a gap may cover."""
+
+CONTEXT = frozenset(
+    [
+        "repo",
+        "look",
+        "here",
+        "given",
+        "prose",
+        "general",
+        "talk",
+        "alone",
+        "snippet",
+        "tech",
+        "concept",
+        "unclear",
+        "either",
+        "howto",
+        "definite",
+    ]
+)
+"""Groups that say what a message refers to; the others say what it wants."""
+
+_DATA = Path(__file__).with_name("data")
+_SHARED_FILE = "other"
+_FUNCTION_WORDS = "words"
+_UNSPACED = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+_BETWEEN = re.compile(r"[|\n]")
+_UNSPACED_START = re.compile(f"[{_UNSPACED}]")
+
+TOKEN = re.compile(
+    rf"[{MARKERS}]|[{_UNSPACED}]+|(?:[^\W{_UNSPACED}{MARKERS}]|[\u0900-\u0dff\u0e00-\u0e7f])+"
+    rf"(?:'[^\W{_UNSPACED}]+|\+\+|#(?!\w))?|👍|&"
+)
+"""A marker, a run of an unspaced script, or a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One phrase of one language and the groups that list it."""
+
+    words: tuple[str, ...]
+    """Words; one that ends in ``*`` is a stem, ``..`` and ``.`` are gaps."""
+    anchored: bool
+    groups: tuple[str, ...]
+    is_context: bool
+    """Its groups tell what the message refers to, rather than what it wants."""
+    language: str
+
+    @property
+    def solid(self) -> int:
+        """Words before the first gap."""
+        gaps = (at for at, word in enumerate(self.words) if word in GAPS)
+        return next(gaps, len(self.words))
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """All cues, by how they begin."""
+
+    by_word: Mapping[str, tuple[Cue, ...]]
+    """Cues whose second word is not fixed, or that have none."""
+    by_pair: Mapping[tuple[str, str], tuple[Cue, ...]]
+    """Cues that begin with two fixed words."""
+    by_stem: Mapping[str, tuple[Cue, ...]]
+    by_char: Mapping[str, tuple[Cue, ...]]
+    """Phrases of unspaced scripts by their first two characters, the longest first."""
+    stems: tuple[int, ...]
+    """Lengths of first words that are stems."""
+    function_words: Mapping[str, tuple[str, ...]]
+    """Word -> the languages in which it is common; only languages in Latin letters."""
+    guessed: frozenset[str]
+    """Languages that are told by their function words."""
+
+    def starting(self, word: str, second: str) -> Iterator[Cue]:
+        """Cues that may begin with ``word``, followed by ``second``."""
+        yield from self.by_pair.get((word, second), ())
+        yield from self.by_word.get(word, ())
+        for size in self.stems:
+            if size > len(word):
+                break
+            yield from self.by_stem.get(word[:size], ())
+
+    def within(self, start: str) -> Iterator[Cue]:
+        """Cues of unspaced scripts that may stand where a run goes on with two characters."""
+        yield from self.by_char.get(start, ())
+        if len(start) > 1:
+            yield from self.by_char.get(start[0], ())
+
+    def foreign(self, words: Iterable[str]) -> frozenset[str]:
+        """Languages a message is not written in, so that their look-alikes do not count.
+
+        Without any common word every language is possible.
+        """
+        votes = dict.fromkeys(self.guessed, 0)
+        for word in words:
+            for language in self.function_words.get(word, ()):
+                votes[language] += 1
+        most = max(votes.values(), default=0)
+        if most == 0:
+            return frozenset()
+        return frozenset(name for name, count in votes.items() if count * 2 < most)
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The cues of all languages; read once."""
+    groups: dict[tuple[tuple[str, ...], bool, bool, str], list[str]] = {}
+    common: dict[str, list[str]] = {}
+    for language, table in _tables():
+        for word in fold(table.get(_FUNCTION_WORDS, "")).split():
+            common.setdefault(word, []).append(language)
+        for group, text in table.items():
+            if group == _FUNCTION_WORDS:
+                continue
+            for phrase in filter(None, map(str.strip, _BETWEEN.split(fold(text)))):
+                words, anchored = _parse(phrase)
+                names = groups.setdefault((words, anchored, group in CONTEXT, language), [])
+                names.append(group)
+    cues = [
+        Cue(words, anchored, tuple(dict.fromkeys(names)), is_context, language)
+        for (words, anchored, is_context, language), names in groups.items()
+    ]
+    return _index(cues, common)
+
+
+def _tables() -> Iterator[tuple[str, Mapping[str, str]]]:
+    for path in sorted(_DATA.glob("*.toml")):
+        table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        if path.stem == _SHARED_FILE:
+            yield from table.items()
+        else:
+            yield path.stem, table
+
+
+def _parse(phrase: str) -> tuple[tuple[str, ...], bool]:
+    """Words and anchor of a folded phrase."""
+    words: list[str] = []
+    for part in phrase.removeprefix("^").split():
+        stem = part.removesuffix("*")
+        if part in GAPS or (stem.isascii() and stem.isalpha()):
+            words.append(part)
+            continue
+        tokens = TOKEN.findall(stem)
+        words += tokens
+        if stem != part and tokens:
+            words[-1] += "*"
+    return tuple(words), phrase.startswith("^")
+
+
+def _index(cues: Iterable[Cue], common: Mapping[str, list[str]]) -> Lexicon:
+    by_word: dict[str, list[Cue]] = {}
+    by_stem: dict[str, list[Cue]] = {}
+    by_char: dict[str, list[Cue]] = {}
+    by_pair: dict[tuple[str, str], list[Cue]] = {}
+    for cue in sorted(cues, key=lambda c: -len(c.words[0])):
+        first, *rest = cue.words
+        if is_unspaced(first):
+            by_char.setdefault(first[:2], []).append(cue)
+        elif first.endswith("*"):
+            by_stem.setdefault(first[:-1], []).append(cue)
+        elif rest and rest[0] not in GAPS and not rest[0].endswith("*"):
+            by_pair.setdefault((first, rest[0]), []).append(cue)
+        else:
+            by_word.setdefault(first, []).append(cue)
+    return Lexicon(
+        by_word={key: tuple(value) for key, value in by_word.items()},
+        by_pair={pair: tuple(value) for pair, value in by_pair.items()},
+        by_stem={key: tuple(value) for key, value in by_stem.items()},
+        by_char={key: tuple(value) for key, value in by_char.items()},
+        stems=tuple(sorted({len(stem) for stem in by_stem})),
+        function_words={word: tuple(names) for word, names in common.items()},
+        guessed=frozenset(name for names in common.values() for name in names),
+    )
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether a token is of a script without blanks between words."""
+    return _UNSPACED_START.match(word) is not None
