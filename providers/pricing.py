@@ -184,6 +184,13 @@ class Prices:
         self._minute[key] = rates
         return rates
 
+    def rates_of(
+        self, *, provider: str, model: str | None, usage: Usage, at: datetime
+    ) -> Rates | None:
+        """The rates of one answer: those of the variant its usage names (batch, speed, tier)."""
+        context = _context_of(usage, batch=False)
+        return self.rates(provider=provider, model=model, at=at, context=context)
+
     def _find_rates(
         self, provider: str, model: str, at: datetime, context: Mapping[str, str]
     ) -> Rates | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from providers.pricing import Prices
-from providers.types import UsageSource
+from providers.types import Usage, UsageSource
 from server.record import Status, Turn
 
 FREE_KINDS = frozenset({"count_tokens"})
@@ -26,11 +26,8 @@ def price(turn: Turn, prices: Prices, now: float) -> None:
     if turn.usage_source is UsageSource.NONE or turn.provider is None:
         turn.price_note = "the provider reported no usage"
         return
-    usage = turn.usage
     is_partial = turn.usage_source is not UsageSource.FINAL
-    if is_partial:
-        seen = max(usage.output_tokens or 0, turn.output_estimate)
-        usage = replace(usage, output_tokens=seen)
+    usage = billed_usage(turn)
     cost = prices.cost(
         provider=turn.provider,
         model=turn.model_served or turn.model_asked,
@@ -44,3 +41,11 @@ def price(turn: Turn, prices: Prices, now: float) -> None:
     turn.cost_usd = float(cost.usd)
     turn.cost_parts = {name: float(part) for name, part in cost.parts.items()}
     turn.cost_is_estimate = is_partial or cost.is_estimate
+
+
+def billed_usage(turn: Turn) -> Usage:
+    """The usage the turn is priced by: as reported, with what was seen of a broken answer."""
+    usage = turn.usage
+    if turn.usage_source is UsageSource.FINAL:
+        return usage
+    return replace(usage, output_tokens=max(usage.output_tokens or 0, turn.output_estimate))

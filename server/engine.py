@@ -16,7 +16,8 @@
      "ledger": {"status": "ok"|"degraded", "detail": str|None, "spilled": int, "lost": int,
                 "recovered_interrupted": int, "path": str},
      "savings": {"today": SAVED, "all": SAVED, "by_route": {route: SAVED},
-                 "by_kind": {kind: SAVED}, "by_target": {"provider/model": SAVED}},
+                 "by_kind": {kind: SAVED}, "by_target": {"provider/model": SAVED},
+                 "assumptions": [sentence]},
      "routing": {"shadow": bool, "cross_vendor_failover": bool, "routes": {class: [entry]},
                  "kinds": {kind: [entry]}, "modes": {name: mode}, "baseline": {protocol: [entry]},
                  "sources": {dotted key: where its value came from}, "unsaved": [dotted key],
@@ -97,5 +98,5 @@ class EngineClient(Protocol):
     async def turn(self, turn_id: str) -> dict[str, Any] | None:
         """One turn in full (``Turn.detail``), ``None`` when it is not known."""
 
-    async def command(self, name: str, **arguments: Any) -> CommandResult:
+    async def command(self, name: str, /, **arguments: Any) -> CommandResult:
         """Run a named command; an unknown name is a failed result, not an exception."""

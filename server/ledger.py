@@ -20,6 +20,7 @@ from server.clock import Clock
 from server.ledger_boots import this_boot
 from server.ledger_read import LedgerReader, Total
 from server.ledger_rows import OpenRow, RejectRow, close_row, digest_row, open_row
+from server.ledger_savings import SavingRow, SavingTotal, saving_row
 from server.ledger_schema import (
     Connect,
     LedgerError,
@@ -29,7 +30,7 @@ from server.ledger_schema import (
 )
 from server.ledger_state import LedgerState, StartReport
 from server.ledger_writer import Writer
-from server.record import Turn
+from server.record import Saving, Turn
 
 __all__ = [
     "Ledger",
@@ -38,6 +39,7 @@ __all__ = [
     "LedgerState",
     "LedgerTooNewError",
     "NotALedgerError",
+    "SavingTotal",
     "StartReport",
     "Total",
 ]
@@ -74,16 +76,17 @@ class _Inbox:
 
     opened: list[tuple[OpenRow, Future[None]]] = field(default_factory=list)
     closing: list[_Closing] = field(default_factory=list)
+    settled: list[SavingRow] = field(default_factory=list)
     flushes: list[Future[bool]] = field(default_factory=list)
     overflow: int = 0
 
     @property
     def rows(self) -> int:
-        return len(self.opened) + len(self.closing)
+        return len(self.opened) + len(self.closing) + len(self.settled)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.opened or self.closing or self.flushes or self.overflow)
+        return not (self.rows or self.flushes or self.overflow)
 
     @property
     def is_waited_for(self) -> bool:
@@ -177,6 +180,14 @@ class Ledger:
             self._wake.notify()
         return future
 
+    def settle_saving(self, turn_id: str, saving: Saving) -> None:
+        """Replace the saving of a turn that was closed before; nothing waits for it."""
+        row = saving_row(turn_id, saving)
+        with self._wake:
+            if self._has_room():
+                self._inbox.settled.append(row)
+            self._wake.notify()
+
     def record_reject(self, reason: str, http_status: int) -> None:
         """Count a request that was refused without becoming a turn: one row a second and reason."""
         second = int(self._clock.time())
@@ -220,7 +231,7 @@ class Ledger:
             return True
         self._inbox.overflow += 1
         if self._is_stopping:
-            _log.error("a turn ended after the ledger was closed; it is not recorded")
+            _log.error("a row came after the ledger was closed; it is not recorded")
         return False
 
     def _room_for_extra(self, extra: Callable[[], None] | None) -> Callable[[], None] | None:
@@ -312,6 +323,8 @@ class Ledger:
             self._add_closed(writer, closing)
             if closing.extra is not None:
                 self._digesting.append(closing)
+        for settled in inbox.settled:
+            writer.add(settled)
         if inbox.is_waited_for:
             writer.work()
             if not inbox.flushes and len(self._digesting) <= DIGESTS_LATER:

@@ -17,17 +17,24 @@ from typing import Any, Final
 
 import msgspec
 
+from server import ledger_savings as savings
 from server.ledger_rows import SUMMARY_COLUMNS, detail_of, summary_of
+from server.ledger_savings import SavingTotal
 from server.ledger_schema import check_identity, connect_read_only
 from server.ledger_tables import BUCKET_S, LIFETIME_BUCKET
 
-_SUMMARY: Final = f"SELECT {', '.join(SUMMARY_COLUMNS)} FROM turns "  # noqa: S608 - constants
-
+_SUMMARY: Final = ", ".join(f"turns.{name}" for name in SUMMARY_COLUMNS)
 _RECENT: Final = (
-    _SUMMARY + "WHERE at < ? OR (at = ? AND seq < ?) ORDER BY at DESC, seq DESC LIMIT ?"
+    f"SELECT {_SUMMARY}, {savings.SELECTED} FROM turns {savings.JOIN}"  # noqa: S608 - constants
+    "WHERE turns.at < ? OR (turns.at = ? AND seq < ?) ORDER BY turns.at DESC, seq DESC LIMIT ?"
+)
+_PROPOSALS: Final = (
+    f"SELECT {_SUMMARY}, {savings.SELECTED} FROM savings JOIN turns ON turns.id = turn_id "  # noqa: S608
+    "WHERE ended AND savings.demo = 0 ORDER BY savings.at DESC LIMIT ?"
 )
 _POSITION: Final = "SELECT at, seq FROM turns WHERE id = ?"
-_TURN: Final = "SELECT * FROM turns WHERE id = ?"
+_TURN: Final = f"SELECT turns.*, {savings.SELECTED} FROM turns {savings.JOIN}WHERE id = ?"  # noqa: S608
+_HAS_SAVINGS: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'savings_rollup'"
 _ATTEMPTS: Final = "SELECT * FROM attempts WHERE turn_id = ? ORDER BY number"
 _LIMITS: Final = "SELECT * FROM rate_limits WHERE turn_id = ? ORDER BY position"
 _TOTALS: Final = """
@@ -110,13 +117,16 @@ class LedgerReader:
                 at, seq = position
             elif before is not None:
                 at = float(before)
-            return [summary_of(row) for row in conn.execute(_RECENT, (at, at, seq, limit))]
+            found = conn.execute(_with_savings(conn, _RECENT), (at, at, seq, limit))
+            return [summary_of(row) for row in found]
 
     def turn(self, turn_id: str) -> dict[str, Any] | None:
         """One turn in full (``Turn.detail``)."""
         with self._connection() as conn:
-            row = conn.execute(_TURN, (turn_id,)).fetchone() if conn else None
-            if conn is None or row is None:
+            if conn is None:
+                return None
+            row = conn.execute(_with_savings(conn, _TURN), (turn_id,)).fetchone()
+            if row is None:
                 return None
             attempts = conn.execute(_ATTEMPTS, (turn_id,)).fetchall()
             limits = conn.execute(_LIMITS, (turn_id,)).fetchall()
@@ -134,6 +144,27 @@ class LedgerReader:
         arguments = {"demo": demo, **bounds, **buckets}
         with self._connection() as conn:
             return [] if conn is None else [Total(*row) for row in conn.execute(_TOTALS, arguments)]
+
+    def saving_totals(
+        self, since: float | None = None, until: float = math.inf, *, demo: bool = False
+    ) -> list[SavingTotal]:
+        """Sums over ended turns with a proposal; without ``since`` over all there ever were.
+
+        ``since`` and ``until`` are times of acceptance, seconds since the epoch.
+        """
+        query = savings.LIFETIME if since is None else savings.BETWEEN
+        arguments: dict[str, float | None] = {"demo": demo, "since": since, "until": until}
+        with self._connection() as conn:
+            if conn is None or not _knows_savings(conn):
+                return []
+            return [SavingTotal(*row) for row in conn.execute(query, arguments)]
+
+    def recent_proposals(self, limit: int) -> list[dict[str, Any]]:
+        """Summaries of ended turns with a proposal, newest first."""
+        with self._connection() as conn:
+            if conn is None or not _knows_savings(conn):
+                return []
+            return [summary_of(row) for row in conn.execute(_PROPOSALS, (limit,))]
 
     def counts_by_status(self) -> dict[str, int]:
         """How many turns are in each state, ``open`` included."""
@@ -175,3 +206,12 @@ class LedgerReader:
             conn.row_factory = sqlite3.Row
             conn.execute("BEGIN")
             yield conn if check_identity(conn, self._path) else None
+
+
+def _knows_savings(conn: sqlite3.Connection) -> bool:
+    return bool(conn.execute(_HAS_SAVINGS).fetchone()[0])
+
+
+def _with_savings(conn: sqlite3.Connection, query: str) -> str:
+    """``query``, made to run on a ledger that no newer gateway has brought up to date yet."""
+    return query if _knows_savings(conn) else savings.MISSING + query

@@ -7,8 +7,6 @@ one odd turn cannot make a whole transaction fail.
 from __future__ import annotations
 
 import base64
-import logging
-import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,50 +15,40 @@ from typing import Any, Final
 import msgspec
 
 from providers.types import Payer
+from server import ledger_savings
+from server.ledger_savings import SavingRow, proposal_row
+from server.ledger_values import (
+    Row,
+    Value,
+    as_integer,
+    as_json,
+    as_real,
+    as_text,
+    known_seconds,
+    known_tokens,
+    names,
+    nano_usd,
+)
 from server.record import Attempt, RateLimit, Status, Turn
 
-_log = logging.getLogger("sbgw.ledger")
-
-Value = str | int | float | bytes | None
-"""What SQLite can hold."""
-
-TEXT_LIMIT: Final = 2000
-"""Longest text kept in one column, in characters; header values come from outside."""
-
-JSON_LIMIT: Final = 262_144
-"""Longest JSON kept in one column, in bytes."""
-
-TOKENS_MAX: Final = 10**9
-COST_MAX_USD: Final = 100_000.0
-SECONDS_MAX: Final = 10_000_000.0
-"""Most that one turn can plausibly have; a figure beyond is a defect of whoever sent it, counts as
-unknown, and must not be able to overflow the sums that later turns are added to."""
-
-_INT_MAX: Final = 2**63 - 1
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-_TEXT: Final = _names(
+_TEXT: Final = names(
     "protocol path session agent project branch label client client_version payer model_asked "
     "tool_choice body_hash cache_ttl kind route confidence_level pinned_by classifier_version "
     "routing_version mode provider model_served error_type error_message delivery stop_reason "
     "answer_kind usage_source price_version price_note redo_of"
 )
-_INTEGER: Final = _names(
+_INTEGER: Final = names(
     "max_tokens body_bytes http_status bytes_down tool_calls output_estimate "
     "stream offload cost_is_estimate demo"
 )
-_REAL: Final = _names("at confidence cost_usd")
-_SECONDS: Final = _names("ttft_s duration_s")
-_JSON: Final = _names("cost_parts estimates reasons features")
-_USAGE_INTEGER: Final = _names(
+_REAL: Final = names("at confidence cost_usd")
+_SECONDS: Final = names("ttft_s duration_s")
+_JSON: Final = names("cost_parts estimates reasons features")
+_USAGE_INTEGER: Final = names(
     "input_tokens output_tokens cache_read_tokens cache_write_5m_tokens cache_write_1h_tokens "
     "reasoning_tokens web_searches"
 )
-_COMPUTED: Final = _names(
+_COMPUTED: Final = names(
     "id boot_id status attempt_count fallback cost_nusd unpriced fallback_chain candidates "
     "service_tier usage_raw blocks"
 )
@@ -70,7 +58,7 @@ COLUMNS: Final = (*_TEXT, *_INTEGER, *_REAL, *_SECONDS, *_JSON, *_USAGE_INTEGER,
 
 ATTEMPT_COLUMNS: Final = Attempt.__slots__
 
-SUMMARY_COLUMNS: Final = _names(
+SUMMARY_COLUMNS: Final = names(
     "id at status protocol path session agent project branch label client client_version payer "
     "kind route offload confidence_level mode model_asked model_served provider stream "
     "attempt_count fallback_chain http_status error_type error_message delivery stop_reason "
@@ -82,14 +70,13 @@ SUMMARY_COLUMNS: Final = _names(
 
 _BOOLEANS: Final = ("offload", "stream", "cost_is_estimate", "unpriced", "demo")
 
-Row = dict[str, Value]
-
 
 @dataclass(frozen=True, slots=True)
 class OpenRow:
-    """The write-ahead row of a turn."""
+    """The write-ahead row of a turn, and of its proposal."""
 
     values: Row
+    saving: Row | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -98,11 +85,12 @@ class OpenRow:
 
 @dataclass(frozen=True, slots=True)
 class CloseRow:
-    """A turn in its terminal state, with its attempts and rate-limit windows."""
+    """A turn in its terminal state, with its attempts, rate-limit windows and proposal."""
 
     values: Row
     attempts: tuple[Row, ...]
     limits: tuple[Row, ...]
+    saving: Row | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -147,13 +135,14 @@ class LostRow:
         return ("lost", self.boot_id)
 
 
-Item = OpenRow | CloseRow | DigestRow | RejectRow | LostRow
+Item = OpenRow | CloseRow | DigestRow | SavingRow | RejectRow | LostRow
 """One thing to write; applying it twice changes nothing."""
 
 
 def open_row(turn: Turn, boot_id: str) -> OpenRow:
     """The turn as it stands now; the row says ``open`` whatever the turn's status."""
-    return OpenRow(_turn_values(turn, boot_id, Status.OPEN))
+    values = _turn_values(turn, boot_id, Status.OPEN)
+    return OpenRow(values, proposal_row(turn, has_ended=False))
 
 
 def close_row(turn: Turn, boot_id: str) -> CloseRow:
@@ -163,31 +152,18 @@ def close_row(turn: Turn, boot_id: str) -> CloseRow:
         _turn_values(turn, boot_id, status),
         tuple(_attempt_values(attempt) for attempt in turn.attempts),
         tuple(_limit_values(turn.at, limit) for limit in turn.rate_limits),
+        proposal_row(turn, has_ended=True),
     )
 
 
 def digest_row(turn: Turn) -> DigestRow:
     """The digests of the turn, which may be missing."""
-    values: Row = {"id": _text(turn.id), "blocks": turn.blocks, "body_hash": _text(turn.body_hash)}
+    values: Row = {
+        "id": as_text(turn.id),
+        "blocks": turn.blocks,
+        "body_hash": as_text(turn.body_hash),
+    }
     return DigestRow(values)
-
-
-def nano_usd(usd: float | None) -> int | None:
-    """Dollars as whole nano-dollars, ``None`` when unknown or not plausible."""
-    if usd is None or not abs(usd) <= COST_MAX_USD:
-        return None
-    return round(usd * 1e9)
-
-
-def known_tokens(count: int | None) -> int | None:
-    """A token count, ``None`` when unknown or not plausible."""
-    # What a provider sends as a count is not always whole, whatever its type should be.
-    return int(count) if count is not None and 0 <= count <= TOKENS_MAX else None
-
-
-def known_seconds(seconds: float | None) -> float | None:
-    """A duration, ``None`` when unknown or not plausible."""
-    return seconds if seconds is not None and 0 <= seconds <= SECONDS_MAX else None
 
 
 def is_unpriced(turn: Turn, status: Status | None = None) -> bool:
@@ -202,7 +178,7 @@ def is_fallback(turn: Turn) -> bool:
 
 
 def summary_of(row: Mapping[str, Value] | sqlite3.Row) -> dict[str, Any]:
-    """``Turn.summary()`` from a row that has the ``SUMMARY_COLUMNS``."""
+    """``Turn.summary()`` from a row with ``SUMMARY_COLUMNS`` and ``ledger_savings.SELECTED``."""
     summary: dict[str, Any] = {name: row[name] for name in SUMMARY_COLUMNS}
     for name in _BOOLEANS:
         summary[name] = bool(summary[name])
@@ -210,14 +186,14 @@ def summary_of(row: Mapping[str, Value] | sqlite3.Row) -> dict[str, Any]:
     summary["fallback_chain"] = msgspec.json.decode(summary["fallback_chain"])
     summary["phase"] = "waiting" if summary["status"] == Status.OPEN else "done"
     summary["list_price_equivalent"] = summary["payer"] == Payer.LOGIN
-    return summary
+    return summary | ledger_savings.shown(row)
 
 
 def detail_of(
     row: sqlite3.Row, attempts: Iterable[sqlite3.Row], limits: Iterable[sqlite3.Row]
 ) -> dict[str, Any]:
     """``Turn.detail()`` from a whole row and the rows that hang on it."""
-    plain = _names(
+    plain = names(
         "max_tokens tool_choice body_bytes cache_ttl confidence pinned_by classifier_version "
         "routing_version answer_kind price_version price_note redo_of"
     )
@@ -240,11 +216,13 @@ def detail_of(
 def to_record(item: Item) -> dict[str, Any]:
     """The item as a JSON-able object; ``blocks`` becomes base64."""
     match item:
-        case OpenRow(values):
-            return {"k": "open", "turn": _readable(values)}
-        case CloseRow(values, attempts, limits):
-            record = {"k": "close", "turn": _readable(values)}
+        case OpenRow(values, saving):
+            return {"k": "open", "turn": _readable(values), "saving": saving}
+        case CloseRow(values, attempts, limits, saving):
+            record = {"k": "close", "turn": _readable(values), "saving": saving}
             return record | {"attempts": list(attempts), "limits": list(limits)}
+        case SavingRow(values):
+            return {"k": "saving", "saving": values}
         case DigestRow(values):
             return {"k": "digest", "turn": _readable(values)}
         case RejectRow():
@@ -257,11 +235,16 @@ def from_record(record: Mapping[str, Any]) -> Item | None:
     """The reverse; ``None`` for a kind of record that is not known here."""
     match record["k"]:
         case "open":
-            return OpenRow(_stored(record["turn"]))
+            return OpenRow(_stored(record["turn"]), record.get("saving"))
         case "close":
             return CloseRow(
-                _stored(record["turn"]), tuple(record["attempts"]), tuple(record["limits"])
+                _stored(record["turn"]),
+                tuple(record["attempts"]),
+                tuple(record["limits"]),
+                record.get("saving"),
             )
+        case "saving":
+            return SavingRow(record["saving"])
         case "digest":
             stored = _stored(record["turn"])
             return DigestRow({name: stored[name] for name in ("id", "blocks", "body_hash")})
@@ -275,28 +258,28 @@ def from_record(record: Mapping[str, Any]) -> Item | None:
 
 def _turn_values(turn: Turn, boot_id: str, status: Status) -> Row:
     usage = turn.usage
-    values: Row = {name: _text(getattr(turn, name)) for name in _TEXT}
+    values: Row = {name: as_text(getattr(turn, name)) for name in _TEXT}
     for name in _INTEGER:
-        values[name] = _integer(getattr(turn, name))
+        values[name] = as_integer(getattr(turn, name))
     for name in _REAL:
-        values[name] = _real(getattr(turn, name))
+        values[name] = as_real(getattr(turn, name))
     for name in _SECONDS:
         values[name] = known_seconds(getattr(turn, name))
     for name in _JSON:
-        values[name] = _json(getattr(turn, name))
+        values[name] = as_json(getattr(turn, name))
     for name in _USAGE_INTEGER:
         values[name] = known_tokens(getattr(usage, name))
-    values["id"] = _text(turn.id)
-    values["boot_id"] = _text(boot_id)
+    values["id"] = as_text(turn.id)
+    values["boot_id"] = as_text(boot_id)
     values["status"] = status.value
     values["attempt_count"] = len(turn.attempts)
     values["fallback"] = int(is_fallback(turn))
     values["cost_nusd"] = nano_usd(turn.cost_usd)
     values["unpriced"] = int(is_unpriced(turn, status))
-    values["fallback_chain"] = _json([attempt.provider for attempt in turn.attempts])
-    values["candidates"] = _json([candidate.as_json() for candidate in turn.candidates])
-    values["service_tier"] = _text(usage.service_tier)
-    values["usage_raw"] = _json(usage.raw)
+    values["fallback_chain"] = as_json([attempt.provider for attempt in turn.attempts])
+    values["candidates"] = as_json([candidate.as_json() for candidate in turn.candidates])
+    values["service_tier"] = as_text(usage.service_tier)
+    values["usage_raw"] = as_json(usage.raw)
     values["blocks"] = turn.blocks
     return values
 
@@ -306,57 +289,21 @@ def _attempt_values(attempt: Attempt) -> Row:
     for name in ATTEMPT_COLUMNS:
         value = getattr(attempt, name)
         if isinstance(value, str):
-            values[name] = _text(value)
+            values[name] = as_text(value)
         elif isinstance(value, float):
-            values[name] = _real(value)
+            values[name] = as_real(value)
         else:
-            values[name] = _integer(value)
+            values[name] = as_integer(value)
     return values
 
 
 def _limit_values(at: float, limit: RateLimit) -> Row:
     return {
-        "provider": _text(limit.provider),
-        "name": _text(limit.name),
-        "fields": _json(limit.fields),
+        "provider": as_text(limit.provider),
+        "name": as_text(limit.name),
+        "fields": as_json(limit.fields),
         "at": at,
     }
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    text = value if type(value) is str else str(value)
-    if len(text) > TEXT_LIMIT:
-        text = text[:TEXT_LIMIT]
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _integer(value: Any) -> int | None:
-    return None if value is None else max(-_INT_MAX, min(_INT_MAX, int(value)))
-
-
-def _real(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _json(value: Any) -> str:
-    """Compact JSON; what cannot be encoded, or is absurdly long, becomes an empty value."""
-    empty = "[]" if isinstance(value, list | tuple) else "{}"
-    if not value:
-        return empty
-    try:
-        encoded = _encode(value if isinstance(value, list | dict) else dict(value))
-    except (TypeError, ValueError, RecursionError) as error:
-        _log.warning("a value could not be written to the ledger: %r", error)
-        return empty
-    if len(encoded) > JSON_LIMIT:
-        _log.warning("a value of %d bytes is too long for the ledger", len(encoded))
-        return empty
-    return encoded.decode("utf-8")
-
-
-_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def _readable(values: Row) -> dict[str, Any]:

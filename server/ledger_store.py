@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from server import ledger_savings as savings
 from server import ledger_schema as schema
 from server import ledger_spill as spill
 from server.ledger_boots import Boot, is_alive
@@ -28,8 +29,9 @@ from server.ledger_rows import (
     LostRow,
     OpenRow,
     RejectRow,
-    Row,
 )
+from server.ledger_savings import SavingRow
+from server.ledger_values import Row
 
 _log = logging.getLogger("sbgw.ledger")
 
@@ -204,12 +206,16 @@ class Store:
 
     def _apply_one(self, item: Item) -> int:
         match item:
-            case OpenRow(values):
-                self._conn.execute(_OPEN_TURN, values)
+            case OpenRow(values, saving):
+                is_new = self._conn.execute(_OPEN_TURN, values).rowcount > 0
+                if saving is not None and is_new:
+                    self._conn.execute(savings.UPSERT, saving)
             case CloseRow():
                 return self._close_turn(item)
             case DigestRow(values):
                 self._conn.execute(_DIGEST, values)
+            case SavingRow(values):
+                self._conn.execute(savings.SETTLE, values)
             case RejectRow():
                 self._conn.execute(
                     _REJECT, {name: getattr(item, name) for name in RejectRow.__slots__}
@@ -228,6 +234,8 @@ class Store:
             here: Row = {"position": position}
             self._conn.execute(_LIMIT, turn | here | limit)
             self._conn.execute(_LATEST_LIMIT, limit)
+        if item.saving is not None:
+            self._conn.execute(savings.UPSERT, item.saving)
         return 0
 
     def _register(self, boot: Boot) -> None:
@@ -237,7 +245,13 @@ class Store:
         running = {boot.boot_id for boot in alive}
         owners = self._conn.execute("SELECT DISTINCT boot_id FROM turns WHERE status = 'open'")
         dead = [owner for (owner,) in owners.fetchall() if owner not in running]
-        return sum(self._conn.execute(_INTERRUPT, (owner,)).rowcount for owner in dead)
+        interrupted = sum(self._conn.execute(_INTERRUPT, (owner,)).rowcount for owner in dead)
+        self._conn.execute(savings.INTERRUPT)
+        for (owner,) in self._conn.execute(savings.OWNERS).fetchall():
+            if owner not in running:
+                orphan = {"note": savings.RESTARTED, "boot_id": owner}
+                self._conn.execute(savings.ABANDON, orphan)
+        return interrupted
 
     def _replay_left_behind(self) -> int:
         """Write what dead processes had spilled, then remove their files."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from server import ledger_savings
+
 BUCKET_S: Final = 900
 """Width of one ``rollup`` bucket in seconds."""
 
@@ -244,5 +246,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         _rollup_trigger("rollup_update_out", _COUNTED_UPDATE, "OLD", "-1"),
         _rollup_trigger("rollup_update_in", _COUNTED_UPDATE, "NEW", "1"),
     ),
+    ledger_savings.STEP,
 )
 """Statements that lead from one ``user_version`` to the next; a released step never changes."""

@@ -133,6 +133,9 @@ class Saving:
     """The cache write that would only have been postponed."""
     penalty_ttl_usd: float = 0.0
     """The cached prefix that would have been left to expire."""
+    redo_usd: float = 0.0
+    """What answers that have to be made again are expected to cost; ``usd`` is ``baseline_usd``
+    minus ``target_usd``, both penalties and this."""
     note: str | None = None
     """Why it is unpriced or wide, in words."""
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from providers.types import Payer
 from server.clock import Clock
 from server.ledger_read import LedgerReader, Total
-from server.ledger_rows import is_fallback, is_unpriced, known_seconds, known_tokens, nano_usd
+from server.ledger_rows import is_fallback, is_unpriced
 from server.ledger_schema import LedgerError
-from server.record import Status, Turn
+from server.ledger_values import known_seconds, known_tokens, nano_usd
+from server.record import Saving, Status, Turn
 from server.stats_export import Histogram, exposition, seed_event
 from server.stats_providers import MOST_LABELS, OTHER, ProviderBook
 
@@ -177,6 +178,13 @@ class Stats:
         self._observe(turn)
         self._account(turn)
 
+    def saving_settled(self, turn_id: str, saving: Saving) -> None:
+        """A finished turn's saving is final; its recent summary says so from now on."""
+        for summary in reversed(self._recent):
+            if summary["id"] == turn_id:
+                summary["saving"] = saving.as_json()
+                return
+
     def rejected(self, reason: str, count: int = 1) -> None:
         """Requests were refused without becoming turns."""
         self._count_rejected(reason, count)
@@ -221,6 +229,12 @@ class Stats:
     def recent_turns(self) -> list[dict[str, Any]]:
         """Summaries of finished turns, the one that ended last first, at most 1000."""
         return list(reversed(self._recent))
+
+    def hits(self) -> tuple[dict[str, int], dict[str, int]]:
+        """How many of the recent turns had each route, and each kind."""
+        turns = [row for row in self._recent if row["status"] != Status.REJECTED]
+        routes, kinds = (Counter(str(row[name]) for row in turns) for name in ("route", "kind"))
+        return dict(routes), dict(kinds)
 
     def recent_events(self, limit: int = 100) -> list[dict[str, Any]]:
         """Finished turns in the seed's shape (``seed_event``), newest first, at most 1000."""

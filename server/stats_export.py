@@ -32,12 +32,15 @@ def seed_event(summary: Mapping[str, Any]) -> dict[str, Any]:
 
     ``status`` knows three values only: ``success``, ``fallback_success`` (an earlier provider had
     failed) and ``error``; ``state`` is ours. ``inputTokens`` excludes the cache, as everywhere
-    here. ``null`` means unknown, never nothing.
+    here. ``shadow*`` say where the turn might have gone, ``projectedSavingsUsd`` what that would have
+    saved with the prompt cache reckoned in; a loss is negative. ``null`` means unknown, never nothing.
     """
     chain = list(summary.get("fallback_chain") or [])
+    proposal, saving = summary.get("proposal") or {}, summary.get("saving") or {}
+    is_shadowed = bool(proposal)
     return {
         "id": summary["id"],
-        "timestamp": _iso(summary["at"]),
+        "timestamp": iso_utc(summary["at"]),
         "client": summary["client"],
         "protocol": summary["protocol"],
         "sessionId": summary["session"],
@@ -53,6 +56,10 @@ def seed_event(summary: Mapping[str, Any]) -> dict[str, Any]:
         "costEstimateUsd": summary["cost_usd"],
         "latencyMs": _milliseconds(summary["duration_s"]),
         "cacheHit": bool(summary["cache_read_tokens"]),
+        "shadowRoute": summary["route"] if is_shadowed else None,
+        "shadowProvider": proposal.get("provider"),
+        "shadowConfidence": summary["confidence_level"] if is_shadowed else None,
+        "projectedSavingsUsd": saving.get("usd"),
         "status": _seed_status(summary["status"], chain),
         "errorClass": _error_class(summary),
         "state": summary["status"],
@@ -224,7 +231,7 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 
 
-def _iso(at: float) -> str:
+def iso_utc(at: float) -> str:
     """UTC with milliseconds, as the seed writes it."""
     moment = datetime.fromtimestamp(at, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

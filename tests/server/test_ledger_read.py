@@ -24,7 +24,8 @@ from turn_factory import NOON, attempt, finished, opened
 from providers.types import Payer, Usage
 from server import ledger_read
 from server.ledger import LedgerReader, Total
-from server.ledger_rows import close_row, is_unpriced, nano_usd, open_row
+from server.ledger_rows import close_row, is_unpriced, open_row
+from server.ledger_values import nano_usd
 from server.record import Attempt, Candidate, RateLimit, Status, Turn
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -217,6 +217,7 @@ def test_another_programs_database_is_refused_and_left_as_it_is(path: Path) -> N
     assert path.read_bytes() == before
 
 
+NEWEST = len(MIGRATIONS)
 NEXT_STEP = (
     "ALTER TABLE turns ADD COLUMN invented TEXT",
     "CREATE TABLE invented (x INTEGER) STRICT",
@@ -240,11 +241,11 @@ def test_a_migration_keeps_the_rows_and_a_verified_copy(
     report = harness.writer.start()
     harness.writer.close()
 
-    assert report.migrated_from == 1
+    assert report.migrated_from == NEWEST
     assert rows(path, "SELECT id, invented FROM turns") == [(turn.id, "yes")]
-    backup = path.with_name(f"{path.name}.backup-v1")
+    backup = path.with_name(f"{path.name}.backup-v{NEWEST}")
     assert rows(backup, "SELECT id, status FROM turns") == [(turn.id, "open")]
-    assert rows(backup, "PRAGMA user_version") == [(1,)]
+    assert rows(backup, "PRAGMA user_version") == [(NEWEST,)]
     assert backup.stat().st_mode & 0o777 == 0o600
 
 
@@ -269,12 +270,12 @@ def test_a_migration_that_stops_anywhere_leaves_one_schema_or_the_other(
         version = rows(path, "PRAGMA user_version")[0][0]
         tables = {name for (name,) in rows(path, "SELECT name FROM sqlite_master")}
         columns = {name for (name,) in rows(path, "SELECT name FROM pragma_table_info('turns')")}
-        assert ("invented" in tables, "invented" in columns) == (version == 2,) * 2
+        assert ("invented" in tables, "invented" in columns) == (version == NEWEST + 1,) * 2
         assert turn.id in statuses(path)
         assert rows(path, "PRAGMA integrity_check") == [("ok",)]
         seen.add(version)
 
-    assert seen == {1, 2}, "both sides of the commit were tried"
+    assert seen == {NEWEST, NEWEST + 1}, "both sides of the commit were tried"
 
 
 def test_a_boot_is_on_record_with_its_process(path: Path) -> None:
