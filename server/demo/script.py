@@ -1,200 +1,168 @@
-"""The sessions the demo plays: what is asked, and what the simulated vendor answers."""
+"""The demo's programme: a first minute that shows everything, then calm work without end."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
-OPUS = "claude-opus-5-5"
-SONNET = "claude-sonnet-5-5"
-HAIKU = "claude-haiku-5-5"
-
-_IDENTITY = "You are Claude Code, Anthropic's official CLI for Claude."
-_TOOLS = ("Read", "Edit", "Write", "Bash", "Grep", "Glob", "Agent", "WebFetch", "WebSearch", "Task")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the simulated vendor does with one request."""
-
-    text: str = ""
-    thinking: str = ""
-    tool: str | None = None
-    input_tokens: int = 6
-    cache_read: int = 0
-    cache_write: int = 0
-    status: int = 200
-    first_byte_s: float = 0.6
-    words_per_s: float = 40.0
-    cut_after_words: int | None = None
-    """Break the stream off after this many words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One request of a session, and the pause before it."""
-
-    pause_s: float
-    body: dict[str, Any]
-    answer: Answer
-    session: str
-    project: str
-    branch: str
-    agent: str | None = None
-    path: str = "/v1/messages"
-    leave_after_s: float | None = None
-    """The client goes away this long after it asked."""
-
-
-@dataclass(slots=True)
-class _Session:
-    """Builds the requests of one conversation as it grows."""
-
-    rng: random.Random
-    project: str
-    branch: str
-    model: str
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    prefix: int = 0
-    id: str = ""
-
-    def __post_init__(self) -> None:
-        self.id = str(_uuid(self.rng))
-
-    def body(self, **changes: Any) -> dict[str, Any]:
-        tools = [
-            {"name": name, "description": f"The {name} tool.", "input_schema": {"type": "object"}}
-            for name in _TOOLS
-        ]
-        system = [{"type": "text", "text": text} for text in (_IDENTITY, _GUIDE * 40)]
-        base = {
-            "model": self.model,
-            "max_tokens": 32000,
-            "stream": True,
-            "system": system,
-            "tools": tools,
-            "messages": [dict(message) for message in self.messages],
-            "thinking": {"type": "adaptive"},
-        }
-        return base | changes
-
-    def step(self, answer: Answer, pause_s: float, **more: Any) -> Step:
-        body = more.pop("body", None) or self.body()
-        return Step(pause_s, body, answer, self.id, self.project, self.branch, **more)
-
-    def ask(self, text: str) -> None:
-        self.messages.append({"role": "user", "content": text})
-
-    def reply(self, answer: Answer) -> None:
-        blocks: list[dict[str, Any]] = [{"type": "text", "text": answer.text}]
-        if answer.tool:
-            call = {"type": "tool_use", "id": "toolu_demo", "name": answer.tool, "input": {}}
-            blocks.append(call)
-        self.messages.append({"role": "assistant", "content": blocks})
-
-    def result(self, text: str) -> None:
-        block = {"type": "tool_result", "tool_use_id": "toolu_demo", "content": text}
-        self.messages.append({"role": "user", "content": [block]})
-
-    def grow(self, fresh: int) -> tuple[int, int]:
-        """Cache read and write of the next turn when ``fresh`` tokens are new."""
-        read, self.prefix = self.prefix, self.prefix + fresh
-        return read, fresh
-
-
-_GUIDE = "Work in small steps, run the tests, and say plainly what you did. "
-
-_PROJECTS = (
-    ("orchard", "main", OPUS, "The retry test fails about once in ten runs. Find out why."),
-    ("lighthouse", "feature/export", SONNET, "Add a CSV export to the report page."),
-    ("quarry", "fix/timezones", OPUS, "Dates shift by one day for users east of Greenwich."),
-    ("postcard", "main", SONNET, "Split the upload module, it has grown too large."),
+from server.demo import background as side
+from server.demo.answers import Trouble
+from server.demo.conversation import OPUS, SONNET, Conversation, Reply, Vendor
+from server.demo.steps import Pause, Script, Step, together
+from server.demo.subagents import explore, worker
+from server.demo.tour import (
+    BROKEN_OFF,
+    CUT,
+    DOWN,
+    LIMITED,
+    OVERLOADED,
+    bug_hunt,
+    conversation,
+    export_page,
+    log_reading,
+    looking_things_up,
+    opening,
+    programs,
+)
+from server.demo.words import (
+    CODE,
+    CODE_ANSWERS,
+    JOBS,
+    MAILS,
+    PLANNING,
+    PLANNING_ANSWERS,
+    SUMMARY,
+    SUMMARY_ANSWERS,
+    Job,
+    listing,
+    prose,
 )
 
-_TOOL_STEPS = (
-    ("I will look at the module first.", "Read"),
-    ("The suspicious part is the shared clock. Searching for its users.", "Grep"),
-    ("Found it: two places write the same field. Changing both.", "Edit"),
-    ("Running the tests now.", "Bash"),
-    ("One assertion still expects the old value. Correcting it.", "Edit"),
-    ("Running the tests once more.", "Bash"),
+_PLACES = (
+    ("orchard", "main", OPUS, False),
+    ("lighthouse", "feature/export", SONNET, True),
+    ("orchard", "fix/timezones", OPUS, False),
+    ("lighthouse", "main", OPUS, True),
 )
-
-_FINAL = (
-    "The test was flaky because two workers shared one clock object, and the slower one could "
-    "overwrite the value the faster one had just read. Each worker has its own clock now, and the "
-    "test runs with both orders. All tests pass; I changed two files and added one case."
+_QUESTIONS = (
+    tuple(zip(PLANNING, PLANNING_ANSWERS, strict=True))
+    + tuple(zip(SUMMARY, SUMMARY_ANSWERS, strict=True))
+    + tuple(zip(CODE, CODE_ANSWERS, strict=True))
 )
+_TROUBLES = (OVERLOADED, LIMITED, BROKEN_OFF, CUT, DOWN)
+_TALK_SHARE = 0.3
+_TROUBLE_RATE = 0.04
+"""Share of the calm part's turns that something happens to."""
 
 
-def session(rng: random.Random, index: int) -> Iterator[Step]:
-    """One working session: a title, the main loop, helpers beside it, and now and then trouble."""
-    project, branch, model, question = _PROJECTS[index % len(_PROJECTS)]
-    s = _Session(rng, project, branch, model)
-    s.prefix = 0
-    yield _title(s, question)
-    s.ask(question)
-    read, write = s.grow(rng.randint(16_000, 24_000))
-    for number, (text, tool) in enumerate(_TOOL_STEPS):
-        thinking = "Let me think about where this value comes from. " * rng.randint(2, 6)
-        answer = Answer(
-            text, thinking if number % 2 == 0 else "", tool, 6, read, write,
-            first_byte_s=rng.uniform(0.4, 1.4), words_per_s=rng.uniform(30, 70),
-        )  # fmt: skip
-        if number == 2 and index % 4 == 1:
-            yield s.step(Answer(status=529, first_byte_s=0.2), rng.uniform(0.2, 0.8))
-        if number == 3 and index % 4 == 2:
-            cut = Answer(_FINAL, "", None, 6, read, write, cut_after_words=12)
-            yield s.step(cut, rng.uniform(0.2, 0.8))
-        yield s.step(answer, rng.uniform(0.3, 1.5))
-        s.reply(answer)
-        s.result("ok " * rng.randint(40, 600))
-        read, write = s.grow(rng.randint(400, 2_600))
-        if number == 1:
-            yield from _subagent(s, rng)
-    final = Answer(_FINAL, "", None, 4, read, write, words_per_s=rng.uniform(35, 60))
-    leave = 1.2 if index % 5 == 3 else None
-    yield s.step(final, 0.6, leave_after_s=leave)
-    s.reply(final)
-    yield _count(s)
+def tour(seed: int) -> tuple[Script, ...]:
+    """The first minute alone: three sessions in two projects, and programs beside them."""
+    return tuple(_tour(random.Random(seed)))  # noqa: S311
 
 
-def _title(s: _Session, question: str) -> Step:
-    body = s.body(
-        tools=[],
-        system=[
-            {"type": "text", "text": _IDENTITY},
-            {"type": "text", "text": "You are naming a coding session so it can be found again."},
-        ],
-        messages=[{"role": "user", "content": f"<session>\n{question}\n</session>"}],
-        output_config={"format": {"type": "json_schema", "schema": {"type": "object"}}},
-    )
-    body.pop("thinking")
-    answer = Answer('{"title": "' + question[:32] + '"}', input_tokens=420, first_byte_s=0.3)
-    return s.step(answer, 0.1, body=body)
+def lanes(seed: int) -> tuple[Script, ...]:
+    """The whole programme, one endless script a lane; the same seed gives the same one."""
+    rng, vendor = random.Random(seed), Vendor()  # noqa: S311
+    first = _tour(rng, vendor)
+    after = [everyday(_fork(rng), vendor, number) for number in range(3)] + [_mails(_fork(rng))]
+    return tuple(_after(*pair) for pair in zip(first, after, strict=True))
 
 
-def _subagent(s: _Session, rng: random.Random) -> Iterator[Step]:
-    agent = f"agent-{rng.randrange(16**6):06x}"
-    sub = _Session(rng, s.project, s.branch, HAIKU)
-    sub.id = s.id
-    sub.ask("List every caller of the clock helper and say which thread it runs on.")
-    read, write = sub.grow(rng.randint(7_000, 11_000))
-    for text, tool in (("Searching the callers.", "Grep"), ("Four callers, two threads.", None)):
-        answer = Answer(text, "", tool, 5, read, write, words_per_s=60)
-        yield sub.step(answer, 0.3, agent=agent)
-        sub.reply(answer)
-        sub.result("callers " * 60)
-        read, write = sub.grow(rng.randint(500, 1_500))
+def _tour(rng: random.Random, vendor: Vendor | None = None) -> list[Script]:
+    vendor = vendor or Vendor()
+    acts = (bug_hunt, export_page, log_reading)
+    starts = (0.0, 0.9, 1.7)
+    delayed = [
+        _after(iter([Pause(start)]), act(_fork(rng), vendor))
+        for start, act in zip(starts, acts, strict=True)
+    ]
+    return [*delayed, programs()]
 
 
-def _count(s: _Session) -> Step:
-    body = {"model": s.model, "messages": [{"role": "user", "content": "foo"}]}
-    return s.step(Answer(input_tokens=9), 0.2, body=body, path="/v1/messages/count_tokens")
+def _fork(rng: random.Random) -> random.Random:
+    return random.Random(rng.getrandbits(64))  # noqa: S311
 
 
-def _uuid(rng: random.Random) -> str:
-    digits = f"{rng.getrandbits(128):032x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+def _after(first: Script, then: Script) -> Script:
+    yield from first
+    yield from then
+
+
+def everyday(rng: random.Random, vendor: Vendor, number: int) -> Script:
+    """One session after the other, none like the one before, with pauses to read them."""
+    while True:
+        project, branch, model, is_login = _PLACES[number % len(_PLACES)]
+        c = conversation(rng, vendor, project, branch, model, is_login=is_login)
+        is_talk = rng.random() < _TALK_SHARE
+        yield from _talk(c) if is_talk else _session(c, vendor, rng.choice(JOBS))
+        number += 1
+
+
+def _talk(c: Conversation) -> Script:
+    """A session of questions alone, which another model could have answered."""
+    yield Pause(c.rng.uniform(2, 6))
+    for question, answer in c.rng.sample(_QUESTIONS, c.rng.randint(1, 3)):
+        c.ask(question)
+        topic = side.topic(c, question)
+        yield together(topic, _calm(c, Reply(answer)))
+
+
+def _session(c: Conversation, vendor: Vendor, job: Job) -> Script:
+    rng = c.rng
+    opening(c, job.ask)
+    name = side.title(c, job.ask, job.title)
+    yield replace(name, pause_s=rng.uniform(3, 8))
+    for said, tool, given in job.steps:
+        thinking = side.think(c) if rng.random() < 0.4 else ""
+        yield _calm(c, Reply(said, thinking, ((tool, {"input": given}),)))
+        if tool == "Bash":
+            yield side.permission_check(c, given)
+            yield side.output_digest(c, listing(rng, rng.randint(20, 90)))
+        c.results(listing(rng, rng.randint(4, 70)))
+    yield _calm(c, Reply(job.done))
+    yield from _extra(c, vendor)
+
+
+def _extra(c: Conversation, vendor: Vendor) -> Script:
+    """What not every session has."""
+    match c.rng.randrange(5):
+        case 0:
+            calls = (("Agent", {"prompt": "look"}), ("Agent", {"prompt": "do"}))
+            c.ask("Is the same mistake made elsewhere? Fix what you find.")
+            yield _calm(c, Reply("One agent looks, another one fixes.", calls=calls))
+            yield together(explore(c, vendor), worker(c, vendor, "Fix it in the importer too."))
+            c.results("It is, in the importer.", "Fixed.")
+            yield _calm(c, Reply("It was made once more, in the importer; fixed there too."))
+        case 1:
+            c.ask("Write a changelog entry, please.")
+            long = "Here is a rather long entry for the changelog. " * 20
+            yield c.cancelled(Reply(long, pace=9), leave_after_s=2.2)
+            c.interrupted("Here is a rather", "Shorter. One line.")
+            yield _calm(c, Reply("Fixed: what users saw as a shifted value."))
+        case 2:
+            yield from looking_things_up(c)
+        case 3:
+            yield replace(side.prompt_suggestion(c), pause_s=c.rng.uniform(1, 3))
+            c.ask("yes, go ahead")
+            yield _calm(c, Reply("Then I am done with this one."))
+        case _:
+            yield side.compaction(c, prose(c.rng, 1_200))
+    yield replace(side.recap(c), pause_s=c.rng.uniform(4, 9))
+
+
+def _calm(c: Conversation, reply: Reply) -> Step:
+    rng = c.rng
+    troubles: tuple[Trouble, ...] = ()
+    if rng.random() < _TROUBLE_RATE:
+        troubles = (rng.choice(_TROUBLES),)
+    longer = f"{reply.text} {prose(rng, rng.randint(0, 600))}".rstrip()
+    reply = replace(reply, text=longer)
+    return c.turn(reply, troubles=troubles, pause_s=rng.uniform(2.0, 7.0))
+
+
+def _mails(rng: random.Random) -> Iterator[Step]:
+    while True:
+        mail, box = rng.choice(MAILS)
+        step = side.app(mail, box, stream=rng.random() < 0.5)
+        yield replace(step, pause_s=rng.uniform(12, 30))

@@ -1,10 +1,17 @@
-"""A simulated vendor on loopback that speaks Anthropic Messages at a human pace."""
+"""Simulated vendors on one loopback port, at a human pace.
+
+``/v1/messages`` speaks Anthropic Messages and says what the request's ``ANSWER_HEADER`` holds.
+``/<name>/v1/chat/completions`` is an OpenAI-compatible vendor that makes its answers up.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import base64
+import contextlib
+import math
 import secrets
+import socket
+from collections.abc import Mapping
 from typing import Any
 
 import h11
@@ -12,43 +19,54 @@ import msgspec
 
 from providers.sse import encode
 from server.clock import Clock
-from server.demo.script import Answer
+from server.demo import chat_wire, wire
+from server.demo.answers import ANSWER_HEADER, CHARS_PER_TOKEN, Answer, unpack
+from server.demo.windows import Pairs, Windows
+from server.tasks import spawn
 
-ANSWER_HEADER = b"x-demo-answer"
-"""Carries the scripted ``Answer`` of a request, base64 of its JSON."""
+CHAT_MODELS: Mapping[str, str] = {
+    "groq": "openai/gpt-oss-120b",
+    "cerebras": "gpt-oss-120b",
+    "cloudflare": "@cf/zai-org/glm-4.7-flash",
+}
+"""The OpenAI-compatible vendors, and the model each has."""
 
-_CHUNK_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"transfer-encoding", b"chunked"),
-    (b"request-id", b"req_demo"),
-    (b"anthropic-ratelimit-tokens-limit", b"4000000"),
-    (b"anthropic-ratelimit-tokens-remaining", b"3812000"),
-]
-
-
-def pack(answer: Answer) -> bytes:
-    """``answer`` as the value of ``ANSWER_HEADER``."""
-    return base64.b64encode(msgspec.json.encode(answer))
+_MESSAGES_LIMITS = {"requests": 400, "input-tokens": 600_000, "output-tokens": 40_000}
+_CHAT_LIMITS = {"requests": 1_000, "tokens": 30_000}
+_CHAT_PIECES_PER_S = 60.0
+_CHAT_FIRST_BYTE_S = 0.15
+_UNSCRIPTED = "This is the simulated vendor of the demo. It has no model to ask."
 
 
 class SimulatedUpstream:
-    """Serves scripted answers on a free loopback port."""
+    """Listens on a free loopback port that stays its own, also while it refuses connections."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._claim: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._idle: set[asyncio.StreamWriter] = set()
+        self._windows = Windows(clock, _MESSAGES_LIMITS)
+        self._chat_windows = {name: Windows(clock, _CHAT_LIMITS) for name in CHAT_MODELS}
 
     @property
     def base_url(self) -> str:
         """Where it listens."""
-        if self._server is None:
+        if self._claim is None:
             raise RuntimeError("not started")
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self._claim.getsockname()[1]}"
+
+    @property
+    def is_down(self) -> bool:
+        """Whether connections are refused."""
+        return self._server is None
 
     async def start(self) -> None:
         """Begin to listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        # Bound and never listening: it keeps the port while the listening socket is gone.
+        self._claim = _bound(0)
+        await self._listen()
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -57,63 +75,186 @@ class SimulatedUpstream:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._claim is not None:
+            self._claim.close()
+
+    async def _listen(self) -> None:
+        if self._claim is None:
+            raise RuntimeError("not started")
+        sock = _bound(self._claim.getsockname()[1])
+        self._server = await asyncio.start_server(self._serve, sock=sock)
+
+    def go_down(self, seconds: float) -> None:
+        """Refuse connections for ``seconds``; answers that have begun still end."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        for writer in self._idle:
+            writer.transport.abort()
+        task = spawn("demo outage", self._come_back(seconds))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _come_back(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        await self._listen()
+
+    # ------------------------------------------------------------------ connections
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        try:
-            await self._connection(reader, writer)
-        except (ConnectionError, h11.RemoteProtocolError):
-            return
-        except asyncio.CancelledError:
-            # asyncio's stream callback reports a cancelled connection as an unhandled exception.
-            return
-        finally:
-            writer.close()
+        # asyncio's stream callback reports a cancelled connection as an unhandled exception.
+        with contextlib.suppress(ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
+            await self._connection(reader, _Reply(writer))
+        self._idle.discard(writer)
+        writer.close()
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        http = h11.Connection(h11.SERVER)
-        while True:
-            request, body = await _read_request(http, reader)
+    async def _connection(self, reader: asyncio.StreamReader, reply: _Reply) -> None:
+        while not self.is_down:
+            self._idle.add(reply.writer)
+            request, body = await _read_request(reply.http, reader)
+            self._idle.discard(reply.writer)
             if request is None:
                 return
-            await self._answer(http, writer, request, body)
-            if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+            await self._answer(reply, request, body)
+            if reply.http.our_state is not h11.DONE or reply.http.their_state is not h11.DONE:
                 return
-            http.start_next_cycle()
+            reply.http.start_next_cycle()
 
-    async def _answer(
-        self, http: h11.Connection, writer: asyncio.StreamWriter, request: h11.Request, body: bytes
-    ) -> None:
-        answer = _scripted(request)
-        await self._clock.sleep(answer.first_byte_s)
-        if request.target.startswith(b"/v1/messages/count_tokens"):
-            await _whole(http, writer, 200, {"input_tokens": answer.input_tokens})
-        elif answer.status != 200:
-            error = {"type": "overloaded_error", "message": "Overloaded"}
-            await _whole(http, writer, answer.status, {"type": "error", "error": error})
+    async def _answer(self, reply: _Reply, request: h11.Request, body: bytes) -> None:
+        path = request.target.split(b"?")[0].decode("latin-1")
+        if path.startswith("/v1/messages"):
+            await self._messages(reply, path, _scripted(request, body), body)
+            return
+        vendor, *rest = path.removeprefix("/").split("/")
+        if vendor not in CHAT_MODELS:
+            await reply.whole(404, wire.error("not_found_error", "there is nothing here"))
+        elif rest == ["v1", "models"]:
+            await reply.whole(200, chat_wire.models((CHAT_MODELS[vendor],)))
+        elif rest == ["v1", "chat", "completions"]:
+            await self._chat(reply, vendor, body)
         else:
-            model = str(msgspec.json.decode(body).get("model"))
-            await self._stream(http, writer, answer, model)
+            await reply.whole(404, {"error": {"message": "unknown path", "code": "not_found"}})
 
-    async def _stream(
-        self, http: h11.Connection, writer: asyncio.StreamWriter, answer: Answer, model: str
-    ) -> None:
-        _send(http, writer, h11.Response(status_code=200, headers=_CHUNK_HEADERS))
-        words = 0
-        for name, event, is_word in _events(answer, model):
-            if is_word:
-                await self._clock.sleep(1 / answer.words_per_s)
-                words += 1
-                if answer.cut_after_words is not None and words > answer.cut_after_words:
-                    writer.transport.abort()
+    # ------------------------------------------------------------------ Messages
+
+    async def _messages(self, reply: _Reply, path: str, answer: Answer, body: bytes) -> None:
+        trouble = answer.trouble
+        await self._clock.sleep(answer.first_byte_s)
+        reply.headers = [(b"request-id", b"req_" + secrets.token_hex(10).encode())]
+        if path.endswith("/count_tokens"):
+            await reply.whole(200, {"input_tokens": answer.input_tokens})
+            return
+        self._windows.spend(_amounts(answer))
+        reply.headers += self._windows.anthropic_headers()
+        if trouble.status != 200:
+            if trouble.status == 429:
+                reply.headers.append((b"retry-after", b"1"))
+            error = wire.error(trouble.error_type, trouble.message)
+            await reply.whole(trouble.status, error)
+        else:
+            await self._speak(reply, answer, body)
+        if trouble.down_s:
+            self.go_down(trouble.down_s)
+
+    async def _speak(self, reply: _Reply, answer: Answer, body: bytes) -> None:
+        asked = msgspec.json.decode(body)
+        model = str(asked.get("model"))
+        if asked.get("stream") is not True:
+            await self._clock.sleep(answer.output_tokens / 400)
+            await reply.whole(200, wire.whole(answer, model))
+            return
+        await reply.begin_stream()
+        said = 0
+        for name, data, is_piece in wire.events(answer, model):
+            if is_piece:
+                await self._clock.sleep(1 / answer.pieces_per_s)
+                said += 1
+                if said == answer.trouble.cut_after:
+                    reply.writer.transport.abort()
                     return
-            _send(http, writer, h11.Data(data=encode(name.encode(), msgspec.json.encode(event))))
-            await writer.drain()
-        _send(http, writer, h11.EndOfMessage())
-        await writer.drain()
+                if said == answer.trouble.error_after:
+                    trouble = answer.trouble
+                    data = wire.error(trouble.error_type, trouble.message)
+                    await reply.event(b"error", data)
+                    break
+            await reply.event(name.encode(), data)
+        await reply.end_stream()
+
+    # ------------------------------------------------------------------ Chat Completions
+
+    async def _chat(self, reply: _Reply, vendor: str, body: bytes) -> None:
+        done = chat_wire.complete(msgspec.json.decode(body))
+        windows = self._chat_windows[vendor]
+        windows.spend({"requests": 1, "tokens": done.usage["total_tokens"]})
+        reply.headers = windows.openai_headers()
+        await self._clock.sleep(_CHAT_FIRST_BYTE_S)
+        if not done.is_streamed:
+            await reply.whole(200, chat_wire.whole(done))
+            return
+        await reply.begin_stream()
+        for chunk, is_piece in chat_wire.chunks(done):
+            if is_piece:
+                await self._clock.sleep(1 / _CHAT_PIECES_PER_S)
+            await reply.event(b"", chunk)
+        await reply.data(encode(b"", b"[DONE]"))
+        await reply.end_stream()
+
+
+class _Reply:
+    """One connection's side of the answers."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.http = h11.Connection(h11.SERVER)
+        self.headers: Pairs = []
+
+    async def whole(self, status: int, body: dict[str, Any]) -> None:
+        """A JSON answer at once."""
+        data = msgspec.json.encode(body)
+        length = (b"content-length", b"%d" % len(data))
+        headers = [(b"content-type", b"application/json"), length, *self.headers]
+        self._send(h11.Response(status_code=status, headers=headers))
+        self._send(h11.Data(data=data))
+        await self.end_stream()
+
+    async def begin_stream(self) -> None:
+        """The head of an event stream."""
+        kind = (b"content-type", b"text/event-stream; charset=utf-8")
+        headers = [kind, (b"transfer-encoding", b"chunked"), *self.headers]
+        self._send(h11.Response(status_code=200, headers=headers))
+
+    async def event(self, name: bytes, data: dict[str, Any]) -> None:
+        """One event."""
+        await self.data(encode(name, msgspec.json.encode(data)))
+
+    async def data(self, data: bytes) -> None:
+        """Bytes of the body."""
+        self._send(h11.Data(data=data))
+        await self.writer.drain()
+
+    async def end_stream(self) -> None:
+        """The clean end of the body."""
+        self._send(h11.EndOfMessage())
+        await self.writer.drain()
+
+    def _send(self, event: h11.Event) -> None:
+        if data := self.http.send(event):
+            self.writer.write(data)
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket bound to a loopback port that others of this program may share."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("127.0.0.1", port))
+    sock.setblocking(False)
+    return sock
 
 
 async def _read_request(
@@ -138,94 +279,19 @@ async def _read_request(
             return None, b""
 
 
-def _scripted(request: h11.Request) -> Answer:
+def _scripted(request: h11.Request, body: bytes) -> Answer:
     for name, value in request.headers:
         if name == ANSWER_HEADER:
-            return msgspec.json.decode(base64.b64decode(value), type=Answer)
-    return Answer("This is the simulated vendor of the demo.", input_tokens=12)
+            return unpack(value)
+    return Answer(_UNSCRIPTED, input_tokens=math.ceil(len(body) / CHARS_PER_TOKEN))
 
 
-def _events(answer: Answer, model: str) -> list[tuple[str, dict[str, Any], bool]]:
-    """(event name, data, whether it is one word of the paced answer)."""
-    usage: dict[str, Any] = {
-        "input_tokens": answer.input_tokens,
-        "cache_read_input_tokens": answer.cache_read,
-        "cache_creation_input_tokens": answer.cache_write,
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": answer.cache_write,
-            "ephemeral_1h_input_tokens": 0,
-        },
-        "output_tokens": 1,
+def _amounts(answer: Answer) -> dict[str, int]:
+    """What one answer takes from the limits; cache reads do not count."""
+    if answer.trouble.status != 200:
+        return {"requests": 1}
+    return {
+        "requests": 1,
+        "input-tokens": answer.input_tokens + answer.cache_write,
+        "output-tokens": answer.output_tokens,
     }
-    message: dict[str, Any] = {
-        "id": "msg_" + secrets.token_hex(8),
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": usage,
-    }
-    out: list[tuple[str, dict[str, Any], bool]] = [
-        ("message_start", {"type": "message_start", "message": message}, False)
-    ]
-    index = 0
-    for kind, text in (("thinking", answer.thinking), ("text", answer.text)):
-        if text:
-            out.extend(_block(index, kind, text))
-            index += 1
-    if answer.tool:
-        out.extend(_tool(index, answer.tool))
-    output = len((answer.thinking + answer.text).split()) * 4 // 3 + (30 if answer.tool else 0)
-    stop = "tool_use" if answer.tool else "end_turn"
-    delta = {"stop_reason": stop, "stop_sequence": None}
-    final = {"type": "message_delta", "delta": delta, "usage": {"output_tokens": output}}
-    out.append(("message_delta", final, False))
-    out.append(("message_stop", {"type": "message_stop"}, False))
-    return out
-
-
-def _block(index: int, kind: str, text: str) -> list[tuple[str, dict[str, Any], bool]]:
-    block = {"type": kind, kind: ""}
-    start = {"type": "content_block_start", "index": index, "content_block": block}
-    out: list[tuple[str, dict[str, Any], bool]] = [("content_block_start", start, False)]
-    for word in text.split():
-        delta = {"type": f"{kind}_delta", kind: word + " "}
-        event = {"type": "content_block_delta", "index": index, "delta": delta}
-        out.append(("content_block_delta", event, True))
-    out.append(("content_block_stop", {"type": "content_block_stop", "index": index}, False))
-    return out
-
-
-def _tool(index: int, name: str) -> list[tuple[str, dict[str, Any], bool]]:
-    block = {"type": "tool_use", "id": "toolu_demo", "name": name, "input": {}}
-    start = {"type": "content_block_start", "index": index, "content_block": block}
-    delta = {"type": "input_json_delta", "partial_json": '{"path": "src/clock.py"}'}
-    event = {"type": "content_block_delta", "index": index, "delta": delta}
-    return [
-        ("content_block_start", start, False),
-        ("content_block_delta", event, True),
-        ("content_block_stop", {"type": "content_block_stop", "index": index}, False),
-    ]
-
-
-def _send(http: h11.Connection, writer: asyncio.StreamWriter, event: h11.Event) -> None:
-    data = http.send(event)
-    if data:
-        writer.write(data)
-
-
-async def _whole(
-    http: h11.Connection, writer: asyncio.StreamWriter, status: int, body: dict[str, Any]
-) -> None:
-    data = msgspec.json.encode(body)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(data)).encode()),
-        (b"request-id", b"req_demo"),
-    ]
-    _send(http, writer, h11.Response(status_code=status, headers=headers))
-    _send(http, writer, h11.Data(data=data))
-    _send(http, writer, h11.EndOfMessage())
-    await writer.drain()
