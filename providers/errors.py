@@ -12,6 +12,7 @@ UpstreamError
     FramingError           bytes that are not HTTP/1.1, or a body over the limit
   Expired                  one of our own timers ended the attempt
     DeadlineExpired        all attempts of the request together took too long
+    NoAnswer               no first byte in time, and somebody else could still answer
     Stalled                no upstream byte, or nothing but pings, for too long
 """
 
@@ -88,6 +89,12 @@ class DeadlineExpired(Expired):
     """The deadline over all attempts of the request passed before the answer began."""
 
     code = "deadline"
+
+
+class NoAnswer(Expired):
+    """The answer did not begin in time for another candidate to take over."""
+
+    code = "no_answer"
 
 
 class Stalled(Expired):

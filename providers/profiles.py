@@ -54,6 +54,8 @@ class Profile:
     """Whether clients of this vendor's protocol hold credentials that are meant for it."""
     retired: Mapping[str, str] = field(default_factory=dict)
     """Model that no longer exists -> its replacement."""
+    translated_model: str | None = None
+    """Serves clients of another protocol where no model is named."""
 
     @property
     def protocol(self) -> Protocol:
@@ -81,6 +83,8 @@ class ProviderSettings:
     login_base_url: str | None = None
     takes_client_credential: bool = False
     retired: Mapping[str, str] = field(default_factory=dict)
+    translated_model: str | None = None
+    """Serves clients of another protocol where no model is named."""
     is_builtin: bool = True
 
     @property

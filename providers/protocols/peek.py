@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from providers.protocols import json_limits
+
 Fields = Mapping[str, Raw]
 """The top level of a body: field name to undecoded value, the last one of duplicates."""
 
@@ -80,21 +82,22 @@ class ToolChoice:
 
 
 def read_object(body: bytes) -> dict[str, Raw]:
-    """The top-level fields of a JSON object; raises ``BadRequest`` for anything else."""
+    """The top-level fields of a JSON object; raises ``BadRequest`` for anything else.
+
+    Refused as well is what ``providers.protocols.json_limits`` bounds.
+    """
     text = body.removeprefix(_BOM)
     if not text or text.isspace():
         raise BadRequest("The request body is empty; a JSON object was expected.")
     try:
         if not text.isascii():
             text.decode()
-        try:
-            return _object_decoder.decode(text)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            if b"\\u" not in text:
-                raise
-            return _object_decoder.decode(_without_lone_surrogates(text))
+        json_limits.check_values(text)
+        fields = _read_top(text)
+        if len(text) <= json_limits.DEPTH_BYTES:
+            json_limits.check_depth(fields.values())
+    except json_limits.OverLimit as error:
+        raise BadRequest(f"The request body {error}.") from error
     except UnicodeDecodeError as error:
         raise BadRequest("The request body is not valid UTF-8.") from error
     except msgspec.ValidationError as error:
@@ -104,6 +107,18 @@ def read_object(body: bytes) -> dict[str, Raw]:
         raise BadRequest(f"The request body is not valid JSON: {detail}.") from error
     except RecursionError as error:
         raise BadRequest("The request body is nested too deeply.") from error
+    return fields
+
+
+def _read_top(text: bytes) -> dict[str, Raw]:
+    try:
+        return _object_decoder.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if b"\\u" not in text:
+            raise
+        return _object_decoder.decode(_without_lone_surrogates(text))
 
 
 def _without_lone_surrogates(text: bytes) -> bytes:

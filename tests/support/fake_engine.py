@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from providers.types import Delivery, Payer, Protocol, Usage, UsageSource
@@ -11,7 +11,57 @@ from server import events
 from server.clock import Clock
 from server.engine import CommandResult, Snapshot
 from server.events import Event
-from server.record import Attempt, Phase, Status, Turn
+from server.record import Attempt, Phase, Proposal, Saving, Status, Turn
+
+
+def saved(turns: int = 0, usd: float = 0.0, **fields: Any) -> dict[str, Any]:
+    """A ``SAVED`` of server.engine; without ``fields`` a range of a tenth around ``usd``."""
+    return {
+        "turns": turns,
+        "naive_usd": abs(usd) * 25,
+        "usd": usd,
+        "low_usd": usd - abs(usd) / 10,
+        "high_usd": usd + abs(usd) / 10,
+        "quota_usd": usd,
+        "losses": 0,
+        "losses_usd": 0.0,
+        "open": 0,
+        "unpriced": 0,
+        "needs_key": 0,
+        "needs_key_usd": 0.0,
+        "observed_turns": turns,
+        "cost_usd": 0.0,
+        **fields,
+    }
+
+
+def routing() -> dict[str, Any]:
+    """The default ``snapshot["routing"]``."""
+    home = ["baseline"]
+    return {
+        "shadow": True,
+        "cross_vendor_failover": False,
+        "routes": {
+            "tool_loop": home,
+            "long_context": home,
+            "planning": ["groq", "cerebras"],
+            "code_draft": ["groq", "cerebras"],
+            "summary": ["cerebras", "groq"],
+            "fallback_safe": home,
+        },
+        "kinds": {},
+        "modes": {"default": "live", "app": "observe"},
+        "baseline": {
+            "messages": ["anthropic"],
+            "responses": ["openai", "anthropic"],
+            "chat": ["openai", "anthropic"],
+        },
+        "sources": {},
+        "unsaved": [],
+        "hits": {},
+        "kind_hits": {},
+        "version": "r1",
+    }
 
 
 class FakeSubscription:
@@ -71,7 +121,14 @@ class FakeEngine:
         self.commands: list[tuple[str, dict[str, Any]]] = []
         self.fail_with: Exception | None = None
         self.queue_limit = queue_limit
+        self.answers: dict[str, CommandResult | Callable[..., CommandResult]] = {}
+        """What ``command`` answers by name: a result, or what makes one of the arguments."""
         self.providers: dict[str, dict[str, Any]] = {}
+        self.savings: dict[str, Any] = {
+            "today": saved(), "all": saved(), "by_route": {}, "by_kind": {}, "by_target": {},
+        }  # fmt: skip
+        self.routing = routing()
+        self.log_records: list[dict[str, Any]] = []
         self.gateway: dict[str, Any] = {
             "version": "0.1.0",
             "instance": "inst-1",
@@ -127,6 +184,9 @@ class FakeEngine:
             "money": dict(self.money),
             "providers": [dict(provider) for provider in self.providers.values()],
             "ledger": dict(self.ledger),
+            "savings": dict(self.savings),
+            "routing": self.routing | {"shadow": self.gateway["shadow"]},
+            "log": list(self.log_records),
             "loop_lag_ms": self.loop_lag_ms,
             "turns": [turn.summary() for turn in newest[:200]],
         }
@@ -143,8 +203,13 @@ class FakeEngine:
         turn = self.turns.get(turn_id)
         return None if turn is None else turn.detail()
 
-    async def command(self, name: str, **arguments: Any) -> CommandResult:
+    async def command(self, name: str, /, **arguments: Any) -> CommandResult:
         self.commands.append((name, arguments))
+        if self.fail_with is not None:
+            raise self.fail_with
+        answer = self.answers.get(name)
+        if answer is not None:
+            return answer if isinstance(answer, CommandResult) else answer(**arguments)
         return CommandResult(False, f"no command is named {name}")
 
     # -- what a test makes happen ------------------------------------------------------------
@@ -244,7 +309,31 @@ class FakeEngine:
             setattr(turn, name, value)
         self.emit(events.TURN_FINISHED, turn=turn.summary())
 
-    def provider(self, name: str, status: str, error: str | None = None) -> None:
+    def propose(
+        self, turn: Turn, provider: str, model: str | None = None, state: str = "would_move"
+    ) -> None:
+        """The turn would have gone elsewhere in live mode."""
+        self.update(turn, proposal=Proposal(provider, model, state, "its class may leave"))
+
+    def settle(self, turn: Turn, usd: float | None, state: str = "settled", **fields: Any) -> None:
+        """What the proposal would have saved is known, or known better."""
+        low, high = (None, None) if usd is None else (usd - 0.0003, usd + 0.0002)
+        known = {"naive_usd": 0.02, "low_usd": low, "high_usd": high, **fields}
+        turn.saving = Saving(state, usd=usd, **known)
+        self.emit(events.SAVING_SETTLED, turn_id=turn.id, saving=turn.saving.as_json())
+
+    def log(self, message: str, level: str = "info", logger: str = "sbgw.relay") -> None:
+        """The engine logs a line."""
+        record = {"level": level, "logger": logger, "message": message}
+        self.log_records.append({"at": self.clock.time(), **record})
+        self.emit(events.LOG, **record)
+
+    def set_shadow(self, on: bool, source: str = "test") -> None:
+        """The mode changes."""
+        self.gateway["shadow"] = on
+        self.emit(events.MODE_CHANGED, shadow=on, source=source, persisted=False)
+
+    def provider(self, name: str, status: str, error: str | None = None, **fields: Any) -> None:
         """A provider changed its state."""
         self.providers[name] = {
             "name": name,
@@ -260,5 +349,6 @@ class FakeEngine:
             "ttft_p50_s": None,
             "ttft_p95_s": None,
             "rate_limits": {},
+            **fields,
         }
         self.emit(events.PROVIDER_CHANGED, provider=dict(self.providers[name]))

@@ -131,7 +131,11 @@ def statuses(path: Path) -> dict[str, str]:
 
 
 def is_sound(path: Path) -> bool:
-    """SQLite's own verdict, and whether the rollup agrees with the rows it sums up."""
+    """SQLite's own verdict, and whether the rollups agree with the rows they sum up."""
+    by_savings, by_group = (
+        rows(path, f"SELECT coalesce(sum({count}), 0), coalesce(sum(usd_nusd), 0) FROM {table}")
+        for count, table in (("ended", "savings"), ("proposals", "savings_rollup"))
+    )
     from_turns = rows(
         path,
         "SELECT count(*), coalesce(sum(cost_nusd), 0), coalesce(sum(unpriced), 0)"
@@ -145,6 +149,7 @@ def is_sound(path: Path) -> bool:
         intact
         and rows(path, "PRAGMA foreign_key_check") == []
         and from_turns == by_time == for_ever
+        and by_savings == by_group
     )
 
 

@@ -128,13 +128,17 @@ async def live_gateway(
     clock: Clock | None = None,
     env: Mapping[str, str] | None = None,
     settings: str = "",
+    instance: str = "test",
 ) -> AsyncIterator[LiveGateway]:
-    """Start a gateway whose Anthropic upstream is ``base_url``; ``settings`` is more TOML."""
+    """Start a gateway whose Anthropic upstream is ``base_url``; ``settings`` is more TOML.
+
+    A second gateway on the same home that is another ``instance`` takes the first one for dead.
+    """
     _write_settings(home, base_url, settings)
     environment = {"SBGW_HOME": str(home), "ANTHROPIC_API_KEY": VENDOR_KEY} | dict(env or {})
     environment = {name: value for name, value in environment.items() if value}
     loaded = load(env=environment, cwd=home)
-    gateway = Gateway(loaded, env=environment, secret=b"s" * 32, instance="test", clock=clock)
+    gateway = Gateway(loaded, env=environment, secret=b"s" * 32, instance=instance, clock=clock)
     await gateway.start(bind(loaded.settings.server.host, 0))
     live = LiveGateway(gateway)
     try:

@@ -45,7 +45,7 @@ def test_what_is_no_json_object_is_refused_in_plain_words(body: bytes, words: st
         b'\xef\xbb\xbf{"a": 1}',
         b' \n{"a": 1}\n ',
         b'{"a": 1e999}',
-        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": ' + b"9" * 1000 + b"}",
         b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}",
         b'{"a": "\\ud800", "\\udc00": ["\\udfff\\ud83d\\ude00"]}',
         '{"ключ": "значение 😀"}'.encode(),

@@ -1,0 +1,157 @@
+"""Renders the README's pictures from the real program on the demo's traffic: ``make pictures``.
+
+The real gateway plays the demo's first minutes on a quicker clock, the real screens watch it, and
+each picture is what a terminal of that size would show. Written as SVG without web fonts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / ".github" / "pictures"
+
+sys.path.insert(0, str(ROOT))
+
+from textual.pilot import Pilot  # noqa: E402
+
+from server.clock import SystemClock  # noqa: E402
+from server.demo.run import demo_home, traffic  # noqa: E402
+from server.gateway import Gateway  # noqa: E402
+from server.listen import BindError, bind  # noqa: E402
+from server.settings_file import Flags  # noqa: E402
+from tui.app import GatewayApp, QuitReason  # noqa: E402
+from tui.theme import DARK, LIGHT  # noqa: E402
+
+SPEED = 5
+AFTERNOON = 1_800_020_220.0
+"""13:37 UTC: far from midnight in every time zone, so that all of it is today's."""
+
+_FONT_FACE = re.compile(r"@font-face\s*\{.*?\}\s*", re.S)
+_TEXT = re.compile(
+    r'<text class="(?P<style>[^"]*)" x="(?P<x>[^"]*)" y="(?P<y>[^"]*)"'
+    r' textLength="(?P<width>[^"]*)" (?P<rest>[^>]*)>(?P<inner>[^<]*)</text>'
+)
+_FONT = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+class QuickClock(SystemClock):
+    """Runs several times as fast as the time of day, beginning on one afternoon."""
+
+    def __init__(self) -> None:
+        self._start = super().monotonic()
+
+    def monotonic(self) -> float:
+        return self._start + (super().monotonic() - self._start) * SPEED
+
+    def time(self) -> float:
+        return AFTERNOON + self.monotonic() - self._start
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One file: when it is taken, in seconds of the demo, how large, and which keys lead there."""
+
+    name: str
+    at: float
+    keys: tuple[str, ...] = ()
+    size: tuple[int, int] = (120, 40)
+    theme: str = DARK.name
+
+
+ALBUM = (
+    Picture("live", 44),
+    Picture("live-80x24", 47, size=(80, 24)),
+    Picture("live-light", 50, theme=LIGHT.name),
+    Picture("detail", 53, keys=("/", *"route:planning", "enter", "enter")),
+    Picture("savings", 75, keys=("2",)),
+    Picture("providers", 78, keys=("3",)),
+    Picture("routes", 81, keys=("4",)),
+)
+
+
+@asynccontextmanager
+async def demo() -> AsyncIterator[Gateway]:
+    """A gateway at work on the demo's traffic."""
+    clock = QuickClock()
+    async with demo_home(Flags(), clock) as loaded:
+        gateway = Gateway(
+            loaded, env={}, secret=b"p" * 32, instance="pictures", clock=clock, is_demo=True
+        )
+        await gateway.start(_usual_address())
+        try:
+            async with traffic(gateway):
+                yield gateway
+        finally:
+            await gateway.stop()
+
+
+def _usual_address() -> socket.socket:
+    try:
+        return bind("127.0.0.1", 8787)
+    except BindError:
+        return bind("127.0.0.1", 0)
+
+
+async def take(gateway: Gateway, picture: Picture) -> str:
+    """One picture as SVG, taken at its moment."""
+    app = GatewayApp(gateway, clock=gateway.clock, theme=picture.theme)
+    async with app.run_test(size=picture.size) as pilot:
+        began = gateway.clock.time() - AFTERNOON
+        await gateway.clock.sleep(max(0.0, picture.at - began))
+        await _press(pilot, picture.keys)
+        return plain(app.export_screenshot(title="sbgw-tui --demo"))
+
+
+async def _press(pilot: Pilot[QuitReason], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause()
+    await asyncio.sleep(0.6)
+    await pilot.pause()
+
+
+def plain(svg: str) -> str:
+    """The picture without fonts from elsewhere, and without blanks that viewers treat differently."""
+    svg = _FONT_FACE.sub("", svg).replace("Fira Code, monospace", _FONT)
+    return _TEXT.sub(_tight, svg)
+
+
+def _tight(text: re.Match[str]) -> str:
+    """One run of characters, beginning and ending with a visible one."""
+    shown = html.unescape(text["inner"])
+    kept = shown.strip("\N{NO-BREAK SPACE} ")
+    if not kept:
+        return ""
+    cell = float(text["width"]) / len(shown)
+    x = float(text["x"]) + cell * (len(shown) - len(shown.lstrip("\N{NO-BREAK SPACE} ")))
+    inner = html.escape(kept, quote=False).replace("\N{NO-BREAK SPACE}", "&#160;")
+    return (
+        f'<text class="{text["style"]}" x="{x:g}" y="{text["y"]}" '
+        f'textLength="{cell * len(kept):g}" {text["rest"]}>{inner}</text>'
+    )
+
+
+async def main() -> None:
+    """Write all pictures."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    async with demo() as gateway:
+        for picture in ALBUM:
+            svg = await take(gateway, picture)
+            (PICTURES / f"{picture.name}.svg").write_text(svg, "utf-8")
+            print(f"{picture.name}.svg: {len(svg) / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
