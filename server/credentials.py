@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 from providers.types import Headers, Payer
 from server.headers import values
+from server.redact import Redactor
 
 _CREDENTIAL_FIELDS = frozenset({b"x-api-key", b"authorization"})
 _BEARER = b"bearer "
 _LOGIN_TOKEN = b"sk-ant-oat"
 _LOGIN_BETA = b"oauth-"
+_BY_SHAPE = Redactor()
 
 
 class AuthFailed(Exception):
@@ -28,6 +30,13 @@ class Access:
     """An authenticated request: what remains of its headers as the client's own credential."""
 
     client_credential: Headers = field(default_factory=list)
+    redact: Redactor = _BY_SHAPE
+    """Masks credentials in words of an upstream that are to be kept or shown."""
+
+    @property
+    def client_secrets(self) -> list[str]:
+        """The client's own credentials, bare."""
+        return [token_of(*pair).decode("latin-1") for pair in self.client_credential]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,11 @@ class KeyRing:
     def __init__(self, key: str) -> None:
         self._digest = hashlib.sha256(key.encode()).digest()
         self._size = len(key.encode())
+        self._key = key
+
+    def reveal(self) -> str:
+        """The key itself, to be found and masked where it must not be."""
+        return self._key
 
     def matches(self, presented: bytes) -> bool:
         """Whether ``presented`` is the gateway key."""
@@ -64,15 +78,17 @@ class KeyRing:
 
 
 def authenticate(headers: Headers, path_token: bytes | None, ring: KeyRing) -> Access:
-    """Find the gateway key: ``x-sbgw-key``, else the path token, else the client's own fields.
+    """Find the gateway key: ``x-sbgw-key`` and the path token, else the client's own fields.
 
-    In the first two cases the other credential fields are the client's own; any of them that
-    equals the gateway key is not a credential and is dropped. Raises ``AuthFailed``.
+    Where the key is given twice, both must be right. In the first case the other credential
+    fields are the client's own; any of them that equals the gateway key is not a credential and
+    is dropped. Raises ``AuthFailed``.
     """
     dedicated = values(headers, b"x-sbgw-key")
-    if dedicated or path_token is not None:
-        presented = dedicated if dedicated else [path_token or b""]
-        if not all([ring.matches(value) for value in presented]):
+    if path_token is not None:
+        dedicated.append(path_token)
+    if dedicated:
+        if not all([ring.matches(value) for value in dedicated]):
             raise AuthFailed("wrong_key", "the gateway key is wrong")
         return Access([pair for pair in _credentials(headers) if not _is_key(pair, ring)])
     own = _credentials(headers)

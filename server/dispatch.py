@@ -12,34 +12,24 @@ from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import unquote
 
-from providers.errors import (
-    ConnectFailed,
-    DeadlineExpired,
-    Expired,
-    Offline,
-    Stalled,
-    TlsFailed,
-    UpstreamError,
-)
-from providers.protocols.anthropic import request as anthropic_request
-from providers.protocols.anthropic.stream import error_event
-from providers.types import Delivery, Headers, Protocol
-from providers.upstream import Upstream
-from server import accounting, understanding
-from server.credentials import NO_CREDENTIAL, Credential, choose
+from providers.types import Delivery, Headers
+from server import accounting, endpoints, understanding
+from server.attempts import Attempts, break_off, gateway_headers
+from server.credentials import NO_CREDENTIAL
 from server.exchange import Exchange, Inbound, Receive, Sink
-from server.headers import first, to_upstream
+from server.headers import first
+from server.health import Health
 from server.http.body import CLOSE, read_body
 from server.http.errors import HttpError, render, shape_of
-from server.interrupt import BodyStalled, ClientGone, ClientStalled, Draining, Interrupt
+from server.interrupt import BodyStalled, ClientGone, ClientStalled, Draining
 from server.patience import Patience
-from server.policy import NoCandidate, Plan, Target, plan_baseline
+from server.planning import Planner
+from server.policy import NoCandidate, Plan
 from server.prefix import Digester
-from server.record import Attempt, Phase, Status, Turn, new_turn_id
-from server.relay import NativeRelay
+from server.record import Phase, Status, Turn, new_turn_id
 from server.services import Services
 from server.tasks import spawn
-from server.timers import Verdict, Watch, total_deadline_s
+from server.timers import Watch, total_deadline_s
 
 _log = logging.getLogger("sbgw.dispatch")
 
@@ -47,10 +37,12 @@ UNRECORDED = "requests cannot be recorded now, and the setting ledger.required r
 
 
 class Dispatcher:
-    """Serves client requests on the native Messages routes."""
+    """Serves client requests of every protocol, from acceptance to their terminal state."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, planner: Planner, health: Health) -> None:
         self._services = services
+        self._planner = planner
+        self._attempts = Attempts(services, planner, health, self._announce)
         self._patience = Patience()
         self._digester = Digester(services.digest_key)
 
@@ -94,7 +86,7 @@ class Dispatcher:
         turn = Turn(
             id=new_turn_id(),
             at=clock.time(),
-            protocol=Protocol.MESSAGES,
+            protocol=endpoints.protocol_of(inbound.path),
             path=inbound.path.decode("latin-1"),
             session=first(inbound.headers, b"x-claude-code-session-id"),
             agent=first(inbound.headers, b"x-claude-code-agent-id"),
@@ -131,50 +123,26 @@ class Dispatcher:
         exchange.watch.is_stream = turn.stream
         plan = self._plan(exchange)
         turn.candidates = list(plan.candidates)
-        turn.mode = plan.mode
-        target = plan.targets[0]
-        turn.provider = target.provider
-        upstream = services.upstreams[target.provider]
-        credential = self._credential(exchange.inbound, upstream)
+        turn.mode, turn.proposal = plan.mode, plan.proposal
+        turn.routing_version = self._planner.version
+        turn.provider = plan.targets[0].provider
+        credential = self._attempts.first_credential(exchange, plan)
         if credential is None:
-            raise self._no_credential(upstream.name)
+            raise self._no_credential(turn.provider)
         turn.payer = credential.payer
         await self._patience.briefly(self._open(exchange))
         if services.settings.ledger.required and services.ledger.state.status != "ok":
             raise HttpError(503, "api_error", UNRECORDED)
-        if target.model is not None and target.model != turn.model_asked:
-            body = anthropic_request.replace_model(readable, target.model)
-        await self._attempt(exchange, upstream, target, credential, body, accepted_at)
+        await self._attempts.serve(exchange, plan, readable, accepted_at)
 
     def _plan(self, exchange: Exchange) -> Plan:
-        services, inbound = self._services, exchange.inbound
-        upstreams = services.upstreams
-
-        def speaks(name: str) -> Protocol | None:
-            return upstreams[name].protocol if name in upstreams else None
-
-        def has_credential(name: str) -> bool:
-            return self._credential(inbound, upstreams[name]) is not None
-
+        inbound = exchange.inbound
         try:
-            return plan_baseline(
-                services.settings.routing.baseline.messages,
-                Protocol.MESSAGES,
-                speaks=speaks,
-                has_credential=has_credential,
-            )
+            return self._planner.plan(exchange.turn, inbound.access, inbound.headers)
         except NoCandidate as error:
-            if str(error) in upstreams:
+            if str(error) in self._services.upstreams:
                 raise self._no_credential(str(error)) from error
             raise HttpError(503, "api_error", str(error)) from error
-
-    def _credential(self, inbound: Inbound, upstream: Upstream) -> Credential | None:
-        return choose(
-            inbound.access,
-            inbound.headers,
-            mode=upstream.credentials,
-            own=upstream.own_credential,
-        )
 
     def _no_credential(self, name: str) -> HttpError:
         upstream = self._services.upstreams[name]
@@ -194,95 +162,9 @@ class Dispatcher:
         """Bring the write-ahead row to safety before the client sees a byte."""
         await self._patience.wait(exchange.opened or self._open(exchange))
 
-    # ------------------------------------------------------------------ the attempt
-
-    async def _attempt(
-        self,
-        exchange: Exchange,
-        upstream: Upstream,
-        target: Target,
-        credential: Credential,
-        body: bytes,
-        accepted_at: float,
-    ) -> None:
-        turn, clock = exchange.turn, self._services.clock
-        started = clock.monotonic()
-        attempt = Attempt(
-            number=len(turn.attempts) + 1,
-            provider=upstream.name,
-            model=target.model or turn.model_asked,
-            started_s=started - accepted_at,
-            bytes_up=len(body),
-        )
-        turn.attempts.append(attempt)
-        timer = Interrupt()
-        exchange.expire = lambda verdict: timer.fire(_expired(verdict, upstream.name))
-        try:
-            with timer:
-                await self._exchange_bytes(
-                    exchange, upstream, credential, body, attempt, accepted_at
-                )
-        except UpstreamError as error:
-            if exchange.is_recorded:
-                await self._hand_over(exchange)
-                return
-            attempt.outcome, attempt.error = error.code, str(error)[:300]
-            attempt.duration_s = clock.monotonic() - started
-            await self._upstream_failed(exchange, upstream.name, error)
-        except BaseException:
-            if not exchange.is_recorded:
-                attempt.outcome = "cancelled"
-            raise
-        finally:
-            exchange.expire = None
-
-    async def _exchange_bytes(
-        self,
-        exchange: Exchange,
-        upstream: Upstream,
-        credential: Credential,
-        body: bytes,
-        attempt: Attempt,
-        accepted_at: float,
-    ) -> None:
-        inbound, services = exchange.inbound, self._services
-        headers = to_upstream(inbound.headers, credential.headers)
-        if body is not exchange.body:
-            # Another model was written into it, and into its decoded form.
-            headers = [pair for pair in headers if pair[0].lower() != b"content-encoding"]
-        response = await upstream.send(
-            inbound.method.encode(), inbound.path, inbound.query, headers, body
-        )
-        relay = NativeRelay(
-            exchange,
-            attempt,
-            services.clock,
-            accepted_at=accepted_at,
-            extra_headers=lambda: gateway_headers(exchange.turn),
-            on_commit=lambda: self._announce(exchange.turn),
-        )
-        await relay.run(response)
-
     def _announce(self, turn: Turn) -> None:
         self._services.stats.turn_updated(turn)
         self._services.bus.publish("turn.updated", turn=turn.summary())
-
-    async def _upstream_failed(self, exchange: Exchange, name: str, error: UpstreamError) -> None:
-        """Tell the client what no answer, or half an answer, of the upstream means."""
-        turn = exchange.turn
-        turn.error_message = str(error)[:300]
-        if exchange.sink.started:
-            turn.error_type = "timeout_error" if isinstance(error, Expired) else "api_error"
-            await self._break_off(exchange, turn.error_type, str(error))
-            return
-        await self._fail(exchange, _before_commit(name, error))
-
-    async def _break_off(self, exchange: Exchange, error_type: str, message: str) -> None:
-        """End a started answer with the protocol's error event; one that takes none is cut."""
-        exchange.turn.status = Status.PARTIAL
-        if exchange.takes_events:
-            await exchange.sink.write(error_event(error_type, message, exchange.turn.id))
-            await exchange.sink.finish()
 
     # ------------------------------------------------------------------ endings
 
@@ -294,7 +176,7 @@ class Dispatcher:
             return
         turn.error_type, turn.error_message = error.error_type, error.message[:300]
         if sink.started:
-            await self._break_off(exchange, error.error_type, error.message)
+            await break_off(exchange, error.error_type, error.message)
             return
         turn.status = Status.FAILED if turn.attempts or error.status >= 500 else Status.REJECTED
         turn.http_status = error.status
@@ -344,6 +226,10 @@ class Dispatcher:
         except Exception:
             # Without its price the turn is still a turn: its row must not stay open.
             _log.exception("turn %s cannot be priced", turn.id)
+        try:
+            services.savings.ended(turn)
+        except Exception:
+            _log.exception("the saving of turn %s cannot be told", turn.id)
         return services.ledger.close_turn(turn, _digesting(exchange, self._digester))
 
     def _close(self, exchange: Exchange, accepted_at: float) -> None:
@@ -351,6 +237,7 @@ class Dispatcher:
         services, turn = self._services, exchange.turn
         if not exchange.is_recorded:
             self._record(exchange, accepted_at)
+        services.savings.announced(turn)
         services.stats.turn_finished(turn)
         services.bus.publish("turn.finished", turn=turn.summary())
 
@@ -378,28 +265,6 @@ def _digesting(exchange: Exchange, digester: Digester) -> Callable[[], None] | N
     return lambda: understanding.digest(turn, request, digester)
 
 
-def gateway_headers(turn: Turn) -> Headers:
-    """What we add to every routed answer."""
-    pairs = [
-        (b"x-gateway-request-id", turn.id),
-        (b"x-gateway-provider", turn.provider or ""),
-        (b"x-gateway-model", (turn.attempts[-1].model if turn.attempts else None) or ""),
-        (b"x-gateway-route", turn.route),
-        (b"x-gateway-attempts", str(len(turn.attempts))),
-    ]
-    return [(name, _field_safe(value)) for name, value in pairs]
-
-
-_MAX_FIELD = 200
-"""Characters; a model's name is the client's, and clients refuse answers with large heads."""
-
-_PRINTABLE = bytes(c if 0x20 <= c < 0x7F else ord("?") for c in range(256))
-
-
-def _field_safe(value: str) -> bytes:
-    return value[:_MAX_FIELD].encode("utf-8", "replace").translate(_PRINTABLE)
-
-
 def _label(headers: Headers, name: bytes) -> str | None:
     value = first(headers, name)
     return unquote(value)[:200] if value else None
@@ -410,26 +275,3 @@ def _seconds(value: str | None) -> float | None:
         return float(value) if value else None
     except ValueError:
         return None
-
-
-def _expired(verdict: Verdict, name: str) -> Expired:
-    match verdict:
-        case Verdict.DEADLINE:
-            return DeadlineExpired(f"{name} did not begin to answer in time")
-        case Verdict.NO_PROGRESS:
-            return Stalled(f"{name} kept the connection open but sent nothing of the answer")
-        case _:
-            return Stalled(f"{name} went silent in the middle of its answer")
-
-
-def _before_commit(name: str, error: UpstreamError) -> HttpError:
-    text = str(error)
-    if isinstance(error, Offline):
-        return HttpError(503, "api_error", f"this machine is offline: {text}")
-    if isinstance(error, TlsFailed):
-        return HttpError(502, "api_error", text)
-    if isinstance(error, ConnectFailed):
-        return HttpError(503, "api_error", f"{name} cannot be reached: {text}")
-    if isinstance(error, Expired):
-        return HttpError(504, "timeout_error", text)
-    return HttpError(502, "api_error", text)

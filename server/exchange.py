@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.protocols.anthropic.request import MessagesRequest
 from providers.types import Headers
+from server.classify import AnyRequest
 from server.clock import Clock
 from server.credentials import Access
 from server.interrupt import BodyStalled, ClientStalled, Interrupt
@@ -120,7 +120,7 @@ class Exchange:
         self.interrupt = Interrupt()
         self.body = b""
         """Of the request, as received; empty until it is complete."""
-        self.request: MessagesRequest | None = None
+        self.request: AnyRequest | None = None
         """What the body says; ``None`` until it was read, and when it cannot be."""
         self.opened: Future[None] | None = None
         """Done with the write-ahead row; ``None`` until the turn is announced."""

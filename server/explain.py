@@ -16,8 +16,8 @@ from providers.protocols.peek import BadRequest
 from providers.types import Protocol
 from server.classify import AnyRequest, ClientFacts, Intent, classify
 
-Decide = Callable[[Protocol, str, str], Mapping[str, Any]]
-"""``(protocol, route, kind) -> {"provider", "model"}``; a model of ``None`` means the one asked for."""
+Decide = Callable[[Protocol, str, str, bool], Mapping[str, Any]]
+"""``(protocol, route, kind, offload) -> {"provider", "model", ...}``; no model: the one asked for."""
 
 _BASELINES = {Protocol.MESSAGES: "anthropic", Protocol.RESPONSES: "openai", Protocol.CHAT: "openai"}
 
@@ -70,7 +70,7 @@ def _decision(
     if decide is None:
         decision: dict[str, Any] = {"provider": _BASELINES[protocol], "model": model}
     else:
-        decision = dict(decide(protocol, intent.route, intent.kind))
+        decision = dict(decide(protocol, intent.route, intent.kind, intent.offload))
         if decision.get("model") is None:
             decision["model"] = model
     if intent.pinned_by is not None:

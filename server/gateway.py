@@ -17,18 +17,29 @@ from providers.types import Protocol
 from server import __version__
 from server.bus import Bus
 from server.clock import Clock, SystemClock
+from server.commands import Routing, saving_of
 from server.credentials import KeyRing
 from server.dispatch import Dispatcher
 from server.engine import CommandResult, Snapshot, Subscription
+from server.health import Health
 from server.http.admin import create_app
 from server.http.edge import Edge
 from server.http.models import ModelsEndpoint
 from server.instance import is_nonce, proof
 from server.interrupt import Draining
 from server.ledger import Ledger, LedgerReader, LedgerState
+from server.limits import plans
 from server.listen import Listener
+from server.log_ring import LogRing
+from server.logs import ROOT
+from server.planning import Planner, carries_any
+from server.savings_assumptions import Assumptions, assumptions
+from server.savings_book import SavingsBook
+from server.savings_desk import SavingsDesk
+from server.savings_tracker import SavingsTracker
 from server.services import Services
 from server.settings_file import Loaded
+from server.shadow_stats import shadow_stats
 from server.stats import RECENT_TURNS, Stats
 from server.tasks import spawn
 from server.timers import TimerLimits
@@ -36,6 +47,7 @@ from server.timers import TimerLimits
 _log = logging.getLogger("sbgw.gateway")
 
 TICK_S = 0.25
+BEATS_PER_S = 4
 CROWD = 12
 """Turns in flight from which on each one's progress is told every other tick, then every third."""
 
@@ -74,6 +86,22 @@ class Gateway:
         self.bus = Bus(self.clock)
         self.stats = Stats(self.clock)
         self.services = self._build_services(env)
+        self.health_book = Health(self.clock, on_change=self._health_changed)
+        self._planner = Planner(
+            lambda: self.services.settings,
+            self.services.upstreams,
+            refuses=self.health_book.refuses,
+            carries=carries_any,
+        )
+        self.routing = Routing(
+            loaded,
+            self.services,
+            self._planner,
+            recent=self.stats.recent_turns,
+            hits=self.stats.hits,
+            price=saving_of,
+        )
+        self._log_ring = LogRing(self._logged, logging.LogRecord.getMessage)
         self._edge = self._build_edge()
 
     def _build_services(self, env: Mapping[str, str]) -> Services:
@@ -91,6 +119,8 @@ class Gateway:
             durability=settings.ledger.durability,
             on_change=self._ledger_changed,
         )
+        prices = Prices(settings.price_overrides())
+        self._book = SavingsBook(self.clock, assumptions())
         return Services(
             clock=self.clock,
             settings=settings,
@@ -98,7 +128,21 @@ class Gateway:
             ledger=ledger,
             bus=self.bus,
             stats=self.stats,
-            prices=Prices(settings.price_overrides()),
+            savings=SavingsDesk(
+                SavingsTracker(
+                    prices,
+                    Assumptions(),
+                    self.clock,
+                    limits=plans(settings.providers),
+                    default_models={n: t.model for n, t in settings.providers.items()},
+                ),
+                self._book,
+                self.clock,
+                ledger=ledger,
+                stats=self.stats,
+                bus=self.bus,
+            ),
+            prices=prices,
             keys=KeyRing(self.loaded.gateway_key.get_secret_value()),
             digest_key=self._secret,
             instance=self.instance,
@@ -111,7 +155,8 @@ class Gateway:
     def _build_edge(self) -> Edge:
         limit = self.services.settings.server.max_body_mb * 1024 * 1024
         app = create_app(self, limit)
-        return Edge(self.services, Dispatcher(self.services), app, ModelsEndpoint(self.services))
+        dispatcher = Dispatcher(self.services, self._planner, self.health_book)
+        return Edge(self.services, dispatcher, app, ModelsEndpoint(self.services))
 
     # ------------------------------------------------------------------ life
 
@@ -132,6 +177,7 @@ class Gateway:
         """Open the ledger and serve on ``sock``."""
         ledger = self.services.ledger
         self._loop = asyncio.get_running_loop()
+        logging.getLogger(ROOT).addHandler(self._log_ring)
         report = await asyncio.to_thread(ledger.start)
         if report.interrupted:
             _log.warning(
@@ -139,6 +185,7 @@ class Gateway:
             )
         self._reader = LedgerReader(self.loaded.paths.ledger_file)
         await asyncio.to_thread(self.stats.seed, self._reader)
+        await asyncio.to_thread(self._book.seed, self._reader)
         self._listener = Listener(self._edge, sock)
         self.port = self._listener.port
         self._edge.listen_at(self.host, self.port, self._listener.nonce)
@@ -182,6 +229,7 @@ class Gateway:
         await asyncio.to_thread(self.services.ledger.close, 5.0)
         if self._reader is not None:
             self._reader.close()
+        logging.getLogger(ROOT).removeHandler(self._log_ring)
 
     async def _close_transports(self) -> None:
         for transport in {upstream.transport for upstream in self.services.upstreams.values()}:
@@ -197,6 +245,8 @@ class Gateway:
             await clock.sleep(TICK_S)
             now = clock.monotonic()
             self._lag_ms = max((now - due) * 1000, self._lag_ms * 0.8)
+            if beat % BEATS_PER_S == 0:
+                self.services.savings.tick(x.turn for x in self.services.active.values())
             # A crowd is told of in turns, so that no watcher has to take it all in at once.
             beat, shares = beat + 1, 1 + min(3, len(self.services.active) // CROWD)
             for exchange in list(self.services.active.values()):
@@ -219,6 +269,14 @@ class Gateway:
     def _announce_state(self) -> None:
         in_flight = len(self.services.active)
         self.bus.publish("gateway.changed", state=self._state, in_flight=in_flight)
+
+    def _health_changed(self, name: str) -> None:
+        if name in self.services.upstreams:
+            self.bus.publish("provider.changed", provider=self._provider(name))
+
+    def _logged(self, line: dict[str, Any]) -> None:
+        """Called on whatever thread logs."""
+        self.bus.publish_threadsafe(self._loop, "log", **line)
 
     def _ledger_changed(self, state: LedgerState) -> None:
         """Called on the ledger's own thread."""
@@ -243,7 +301,7 @@ class Gateway:
                 "started_at": self._started_at,
                 "uptime_s": self.clock.monotonic() - self._started_mono,
                 "state": self._state,
-                "shadow": True,
+                "shadow": self.routing.table.shadow,
                 "demo": self._is_demo,
                 "home": str(self.loaded.paths.settings_dir),
                 "key_hint": self.loaded.key_hint,
@@ -252,6 +310,9 @@ class Gateway:
             "money": self.stats.money(),
             "providers": [self._provider(name) for name in self.services.upstreams],
             "ledger": self.services.ledger.state.as_json(),
+            "savings": self._book.snapshot(),
+            "routing": self.routing.as_json(),
+            "log": self._log_ring.lines(),
             "loop_lag_ms": round(self._lag_ms, 1),
             "turns": turns,
         }
@@ -269,9 +330,10 @@ class Gateway:
             return None
         return await asyncio.to_thread(self._reader.turn, turn_id)
 
-    async def command(self, name: str, **arguments: Any) -> CommandResult:
+    async def command(self, name: str, /, **arguments: Any) -> CommandResult:
         """See ``server.engine``."""
-        return CommandResult(False, f"there is no command {name!r}")
+        done = await self.routing.run(name, arguments)
+        return done or CommandResult(False, f"there is no command {name!r}")
 
     # ------------------------------------------------------------------ views
 
@@ -300,6 +362,7 @@ class Gateway:
             "configured": configured,
             "credential": "our key" if has_key else "the client's" if takes_clients else "none",
             "status": status,
+            **self.health_book.as_json(name),
         }
 
     def health(self, *, live: bool, nonce: str | None) -> dict[str, Any]:
@@ -324,7 +387,7 @@ class Gateway:
             "version": __version__,
             "timestamp": self.clock.time(),
             "uptime_s": self.clock.monotonic() - self._started_mono,
-            "shadowMode": True,
+            "shadowMode": self.routing.table.shadow,
             "state": self._state,
             "ledger": ledger,
             "providers": providers,
@@ -334,7 +397,10 @@ class Gateway:
             body["instance"] = self.instance
         return body
 
-    def decide(self, protocol: Protocol, route: str, kind: str) -> dict[str, Any]:
-        """Where such a request goes now: its baseline."""
-        entry = self.services.settings.routing.baseline_of(protocol)[0]
-        return {"provider": entry.provider, "model": entry.model}
+    def shadow_stats(self) -> dict[str, Any]:
+        """The body of ``GET /shadow/stats``."""
+        return shadow_stats(self._book, is_shadow=self.routing.table.shadow)
+
+    def decide(self, protocol: Protocol, route: str, kind: str, offload: bool) -> dict[str, Any]:
+        """Where such a request goes now, and where live mode would send it."""
+        return self._planner.decide(protocol, route, kind, offload)

@@ -7,11 +7,20 @@ import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 MAX_BYTES = 4 * 1024 * 1024
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 """Not blocking, so that a named pipe in the place of a file cannot hang the start."""
+_APPEND_FLAGS = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
 
 
 class UnsafeFileError(Exception):
@@ -71,6 +80,27 @@ def read_private(path: Path) -> bytes:
     if found.is_open_to_others:
         raise UnsafeFileError("can be read or changed by other users", f"chmod 600 {path}")
     return found.content
+
+
+def open_to_append(path: Path) -> TextIO:
+    """Open a file of our own to write at its end, made with mode 0600 if it is missing.
+
+    Never follows a link in the place of the file. One that others may read is made private.
+    Raises ``OSError``, or ``UnsafeFileError`` for what is no regular file of this user.
+    """
+    handle = os.open(path, _APPEND_FLAGS, 0o600)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafeFileError("is not a regular file")
+        if not is_us(found.st_uid):
+            raise UnsafeFileError("belongs to another user")
+        if os.name == "posix" and found.st_mode & 0o077:
+            os.fchmod(handle, 0o600)
+    except BaseException:
+        os.close(handle)
+        raise
+    return open(handle, "a", encoding="utf-8")
 
 
 def replace(path: Path, content: bytes) -> None:

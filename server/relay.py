@@ -9,25 +9,33 @@ own keep-alive and error events to be put between the upstream's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from providers.coding import BadCoding, decode_body
+import msgspec
+
+from providers.coding import BadCoding, TooLarge, decode_body
 from providers.errors import ConnectionDropped, UpstreamError
-from providers.protocols.anthropic.response import (
-    ResponseFacts,
-    read_rate_limits,
-    read_response,
-)
-from providers.protocols.anthropic.stream import PING, StreamTap, TapOverflow, Terminal
+from providers.faults import Fault
+from providers.protocols.anthropic.response import ResponseFacts
+from providers.protocols.dialects import DIALECTS
+from providers.rate_limits import read_rate_limits
 from providers.transport import UpstreamResponse
 from providers.types import Delivery, Headers
 from server.clock import Clock
 from server.exchange import Exchange
 from server.headers import first, to_client
 from server.record import Attempt, Phase, RateLimit, Status
+from server.taps import Tap, TapOverflow, Terminal, facts_of, tap_for
 from server.tasks import spawn
 
 MAX_BUFFERED = 64 * 1024 * 1024
 """Largest answer that is not streamed, in bytes."""
+MAX_HELD = 16 * 1024 * 1024
+"""Most bytes of a stream that has not begun to answer, such as comments and pings."""
+MAX_GROWTH = 200
+"""How many times its own size a compressed answer may have, beyond ``FREE_GROWTH`` bytes; text
+compresses to a tenth, a bomb to a thousandth."""
+FREE_GROWTH = 8 * 1024 * 1024
 
 
 class UnusableAnswer(UpstreamError):
@@ -42,8 +50,20 @@ class Truncated(UpstreamError):
     code = "truncated"
 
 
+class Refused(Exception):
+    """The upstream said no before anything reached the client, and somebody else may be asked."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
 class NativeRelay:
-    """Relays one answer of a Messages upstream to a Messages client."""
+    """Relays one answer of an upstream to a client of the same protocol, byte for byte.
+
+    With ``may_replace`` an answer that is an error is not given to the client: ``Refused`` is
+    raised instead, as long as nothing was sent. ``fault`` tells of one that was.
+    """
 
     def __init__(
         self,
@@ -54,7 +74,13 @@ class NativeRelay:
         accepted_at: float,
         extra_headers: Callable[[], Headers],
         on_commit: Callable[[], None],
+        may_replace: bool = False,
+        error_headers: Callable[[], Headers] = lambda: [],
     ) -> None:
+        self._error_headers = error_headers
+        self._dialect = DIALECTS[exchange.turn.protocol]
+        self._may_replace = may_replace
+        self.fault: Fault | None = None
         self._exchange = exchange
         self._turn = exchange.turn
         self._sink = exchange.sink
@@ -65,6 +91,9 @@ class NativeRelay:
         self._extra_headers = extra_headers
         self._on_commit = on_commit
         self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._redact = exchange.inbound.access.redact
+        """For whatever of the upstream's words is kept: it may repeat what it was sent."""
 
     async def run(self, response: UpstreamResponse) -> None:
         """Relay ``response`` to its end; raises ``UpstreamError`` when that is not possible.
@@ -85,8 +114,9 @@ class NativeRelay:
     def _note_head(self, response: UpstreamResponse) -> None:
         self._watch.upstream_byte(self._clock.monotonic())
         self._attempt.status = response.status
-        self._attempt.request_id = first(response.headers, b"request-id")
-        for name, fields in read_rate_limits(response.headers).items():
+        self._attempt.request_id = self._redact.values(first(response.headers, b"request-id"))
+        limits = self._redact.values(read_rate_limits(response.headers))
+        for name, fields in limits.items():
             self._turn.rate_limits.append(RateLimit(self._attempt.provider, name, fields))
 
     # ------------------------------------------------------------------ streamed
@@ -95,7 +125,8 @@ class NativeRelay:
         self._exchange.stop_reading = response.close_now
         # Also where it was not asked for: the timers of a stream must see that this one may hang.
         self._watch.is_stream = True
-        tap = StreamTap(thinking=bool(self._turn.features.get("thinking")))
+        thinks = bool(self._turn.features.get("thinking"))
+        tap = tap_for(self._turn.protocol, thinking=thinks)
         try:
             await self._pump(response, tap)
             await self._end_of_stream(response, tap)
@@ -108,14 +139,8 @@ class NativeRelay:
             if self._turn.status is Status.OPEN:
                 self._note_answer(tap)
 
-    async def _pump(self, response: UpstreamResponse, tap: StreamTap) -> None:
-        held, sink, watch, turn, clock = (
-            self._held,
-            self._sink,
-            self._watch,
-            self._turn,
-            self._clock,
-        )
+    async def _pump(self, response: UpstreamResponse, tap: Tap) -> None:
+        sink, watch, turn, clock = self._sink, self._watch, self._turn, self._clock
         try:
             while data := await response.read():
                 now = clock.monotonic()
@@ -128,9 +153,11 @@ class NativeRelay:
                     watch.terminal_at = now
                 watch.is_thinking = tap.thinking
                 if not sink.started:
-                    held.append(ready)
+                    self._held.append(ready)
                     if not tap.semantic and tap.terminal is None:
+                        self._bound_held(len(ready))
                         continue
+                    self._refuse_error_event(tap)
                     ready = await self._commit(response)
                 if ready:
                     await sink.write(ready)
@@ -142,10 +169,36 @@ class NativeRelay:
             if tap.terminal is None:
                 raise
 
-    async def _end_of_stream(self, response: UpstreamResponse, tap: StreamTap) -> None:
+    def _refuse_error_event(self, tap: Tap) -> None:
+        """An error event that comes before any content can be replaced like an error answer."""
+        if tap.terminal is not Terminal.ERROR or tap.error is None:
+            return
+        body = msgspec.json.encode(
+            {
+                "error": {
+                    "type": tap.error.type,
+                    "code": tap.error.type,
+                    "message": tap.error.message,
+                }
+            }
+        )
+        self.fault = self._dialect.read_fault(500, [], body, self._clock.time())
+        if self._may_replace and not tap.semantic:
+            raise Refused(self.fault)
+
+    def _bound_held(self, more: int) -> None:
+        self._held_bytes += more
+        if self._held_bytes > MAX_HELD:
+            raise UnusableAnswer(
+                f"{self._attempt.provider} sent more than {MAX_HELD} bytes "
+                "without beginning its answer"
+            )
+
+    async def _end_of_stream(self, response: UpstreamResponse, tap: Tap) -> None:
         tail = tap.end()
         if tap.terminal is None:
             raise Truncated(f"the answer of {self._attempt.provider} broke off before its end")
+        self._refuse_error_event(tap)
         if not self._sink.started:
             tail = await self._commit(response) + tail
         if tail:
@@ -153,8 +206,8 @@ class NativeRelay:
         self._note_answer(tap)
         self._settle(Status.COMPLETED if tap.terminal is Terminal.STOP else Status.ERROR)
         if tap.error is not None:
-            self._turn.error_type = tap.error.type
-            self._turn.error_message = tap.error.message[:300]
+            self._turn.error_type = self._redact(tap.error.type)
+            self._turn.error_message = self._redact(tap.error.message)[:300]
         self._attempt.outcome = "success" if tap.terminal is Terminal.STOP else "error_event"
         await self._sink.finish()
 
@@ -176,7 +229,7 @@ class NativeRelay:
 
     def _send_keepalive(self) -> None:
         self._watch.last_sent_at = self._clock.monotonic()
-        spawn("keep-alive", self._sink.write(PING))
+        spawn("keep-alive", self._sink.write(self._dialect.keepalive))
 
     async def _opaque(self, response: UpstreamResponse) -> None:
         """Pass a compressed stream on as it comes: its events cannot be seen, nor added to."""
@@ -202,7 +255,14 @@ class NativeRelay:
         body = await response.read_all(MAX_BUFFERED)
         self._attempt.bytes_down = len(body)
         self._refuse_unusable(response, body)
-        facts = read_response(_readable(response, body))
+        readable = self._readable(response, body)
+        if response.status >= 400:
+            self.fault = self._dialect.read_fault(
+                response.status, response.headers, readable, self._clock.time()
+            )
+            if self._may_replace:
+                raise Refused(self.fault)
+        facts = facts_of(self._turn.protocol, response.status, readable)
         self._note_answer(facts)
         turn = self._turn
         turn.ttft_s = self._attempt.ttft_s = self._clock.monotonic() - self._accepted_at
@@ -210,13 +270,16 @@ class NativeRelay:
         is_error = response.status >= 400
         self._attempt.outcome = f"http_{response.status}" if is_error else "success"
         if is_error:
-            turn.error_type = facts.error.type if facts.error else f"http_{response.status}"
-            turn.error_message = (facts.error.message if facts.error else "")[:300] or None
+            error = facts.error
+            turn.error_type = self._redact(error.type) if error else f"http_{response.status}"
+            turn.error_message = self._redact(error.message)[:300] or None if error else None
         self._settle(Status.ERROR if is_error else Status.COMPLETED)
         turn.delivery = Delivery.PARTIAL
         self._watch.committed = True
         self._exchange.takes_events = False
         headers = to_client(response.headers) + self._extra_headers()
+        if is_error:
+            headers += self._error_headers()
         await self._sink.respond(response.status, headers, body)
 
     def _refuse_unusable(self, response: UpstreamResponse, body: bytes) -> None:
@@ -233,18 +296,34 @@ class NativeRelay:
         if self._turn.stream and not kind.startswith("text/event-stream"):
             raise UnusableAnswer(f"{name} did not stream its answer although it was asked to")
 
+    def _readable(self, response: UpstreamResponse, body: bytes) -> bytes:
+        """The body without its content coding, for reading; empty when it cannot be undone."""
+        limit = min(MAX_BUFFERED, max(FREE_GROWTH, MAX_GROWTH * len(body)))
+        try:
+            return decode_body(body, first(response.headers, b"content-encoding"), limit)
+        except TooLarge as error:
+            raise UnusableAnswer(
+                f"{self._attempt.provider} sent {len(body)} compressed bytes "
+                f"that hold more than {limit}"
+            ) from error
+        except BadCoding:
+            return b""
+
     # ------------------------------------------------------------------ records
 
     def _settle(self, status: Status) -> None:
         self._turn.status = status
 
-    def _note_answer(self, facts: StreamTap | ResponseFacts) -> None:
-        turn = self._turn
-        turn.model_served = facts.model or turn.model_served
-        turn.stop_reason = facts.stop_reason
+    def _note_answer(self, facts: Tap | ResponseFacts) -> None:
+        turn, redact = self._turn, self._redact
+        turn.model_served = redact.values(facts.model) or turn.model_served
+        turn.stop_reason = redact.values(facts.stop_reason)
         turn.answer_kind = facts.answer_kind
         turn.tool_calls = facts.tool_calls
         turn.usage = facts.usage
+        if (raw := redact.values(facts.usage.raw)) is not facts.usage.raw:
+            tier = redact.values(facts.usage.service_tier)
+            turn.usage = replace(facts.usage, raw=raw, service_tier=tier)
         turn.usage_source = facts.usage_source
 
 
@@ -255,11 +334,3 @@ def _is_event_stream(response: UpstreamResponse) -> bool:
 
 def _is_compressed(response: UpstreamResponse) -> bool:
     return (first(response.headers, b"content-encoding") or "identity").lower() != "identity"
-
-
-def _readable(response: UpstreamResponse, body: bytes) -> bytes:
-    """The body without its content coding, for reading only; empty when it cannot be undone."""
-    try:
-        return decode_body(body, first(response.headers, b"content-encoding"), MAX_BUFFERED)
-    except BadCoding:
-        return b""

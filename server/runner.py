@@ -14,6 +14,7 @@ from typing import Any
 
 from server.clock import Clock, SystemClock
 from server.gateway import Gateway
+from server.hardening import hardened
 from server.instance import AlreadyRunning, InstanceError, InstanceLock, load_secret
 from server.leases import LEASES_FOLDER, IdleWatch, Leases
 from server.ledger import LedgerError
@@ -87,7 +88,17 @@ async def run(
     clock: Clock | None = None,
 ) -> Exit:
     """Serve until told to stop; raises ``CannotStart`` before anything is shown."""
-    clock = clock or SystemClock()
+    with hardened():
+        return await _run(loaded, env, options, front, clock or SystemClock())
+
+
+async def _run(
+    loaded: Loaded,
+    env: Mapping[str, str],
+    options: RunOptions,
+    front: FrontEnd,
+    clock: Clock,
+) -> Exit:
     make_state_dir(loaded.paths)
     lock = InstanceLock(loaded.paths, clock)
     try:

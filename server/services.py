@@ -13,6 +13,7 @@ from server.config import Settings
 from server.credentials import KeyRing
 from server.exchange import Exchange
 from server.ledger import Ledger
+from server.savings_desk import SavingsDesk
 from server.stats import Stats
 from server.timers import TimerLimits
 
@@ -27,6 +28,7 @@ class Services:
     ledger: Ledger
     bus: Bus
     stats: Stats
+    savings: SavingsDesk
     prices: Prices
     keys: KeyRing
     digest_key: bytes

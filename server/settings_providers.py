@@ -113,6 +113,7 @@ def resolve(name: str, table: ProviderTable, proxy: str) -> ProviderSettings:
         login_base_url=profile.login_base_url if profile is not None and own_address else None,
         takes_client_credential=profile is not None and profile.takes_client_credential,
         retired=profile.retired if profile is not None else {},
+        translated_model=profile.translated_model if profile is not None else None,
         is_builtin=profile is not None,
     )
 

@@ -15,6 +15,8 @@ class Verdict(StrEnum):
     KEEPALIVE = "keepalive"
     """Nothing was sent to the client for a while; the answer is still alive."""
     DEADLINE = "deadline"
+    NO_ANSWER = "no_answer"
+    """The first byte is late, and another candidate could still answer."""
     SILENT = "silent"
     """No upstream byte for too long."""
     NO_PROGRESS = "no_progress"
@@ -65,6 +67,8 @@ class Watch:
     last_progress_at: float = 0.0
     last_sent_at: float = 0.0
     committed: bool = False
+    attempt_until: float | None = None
+    """When the running attempt gives way to the next candidate; ``None``: there is none."""
     terminal_at: float | None = None
     is_thinking: bool = False
     writing_since: float | None = None
@@ -85,6 +89,8 @@ class Watch:
             return Verdict.BODY_STALLED if stalled else None
         if not self.committed and now >= self.deadline:
             return Verdict.DEADLINE
+        if not self.committed and self.attempt_until is not None and now >= self.attempt_until:
+            return Verdict.NO_ANSWER
         if not self.is_stream or self.first_byte_at is None:
             return None
         if self.writing_since is not None:

@@ -5,9 +5,19 @@ from __future__ import annotations
 import asyncio
 
 from providers.coding import BadCoding, TooLarge, decode_body
-from providers.protocols.anthropic.request import BadRequest, MessagesRequest, read_request
-from server.classify import CLASSIFIER_VERSION, ClientFacts, Intent, classify, client_facts
+from providers.protocols.anthropic.request import BadRequest, MessagesRequest
+from providers.types import Protocol
+from server import endpoints
+from server.classify import (
+    CLASSIFIER_VERSION,
+    AnyRequest,
+    ClientFacts,
+    Intent,
+    classify,
+    client_facts,
+)
 from server.exchange import Exchange
+from server.explain import read_as
 from server.headers import first
 from server.http.errors import HttpError
 from server.prefix import Digester
@@ -17,7 +27,6 @@ OFF_LOOP_BYTES = 1024 * 1024
 """Bodies above this are parsed in a worker thread, so that running streams do not wait."""
 
 MAX_DECODED = 33 * 1024 * 1024
-COUNT_TOKENS = b"/v1/messages/count_tokens"
 
 
 async def understand(exchange: Exchange, body: bytes) -> bytes:
@@ -29,13 +38,14 @@ async def understand(exchange: Exchange, body: bytes) -> bytes:
     inbound = exchange.inbound
     facts = client_facts(inbound.headers, inbound.path.decode("latin-1"))
     _note_client(exchange.turn, facts)
+    protocol = exchange.turn.protocol
     coding = first(inbound.headers, b"content-encoding")
     try:
         if len(body) > OFF_LOOP_BYTES:
-            read = asyncio.to_thread(_read, body, coding, facts)
+            read = asyncio.to_thread(_read, protocol, body, coding, facts)
             readable, request, intent = await read
         else:
-            readable, request, intent = _read(body, coding, facts)
+            readable, request, intent = _read(protocol, body, coding, facts)
     except BadRequest as error:
         raise HttpError(400, "invalid_request_error", str(error), reason="bad_body") from error
     except TooLarge as error:
@@ -45,7 +55,7 @@ async def understand(exchange: Exchange, body: bytes) -> bytes:
     exchange.request = request
     _note_request(exchange.turn, request)
     _note_intent(exchange.turn, intent)
-    if inbound.path == COUNT_TOKENS:
+    if inbound.path == endpoints.COUNT_TOKENS:
         exchange.turn.kind = "count_tokens"
         # It has no streamed form, whatever else of a Messages body the client has left in.
         exchange.turn.stream = False
@@ -53,11 +63,11 @@ async def understand(exchange: Exchange, body: bytes) -> bytes:
 
 
 def _read(
-    body: bytes, coding: str | None, facts: ClientFacts
-) -> tuple[bytes, MessagesRequest, Intent]:
+    protocol: Protocol, body: bytes, coding: str | None, facts: ClientFacts
+) -> tuple[bytes, AnyRequest, Intent]:
     # The settings have let ``body`` in at its own size; the bound is for what grows out of it.
     readable = decode_body(body, coding, max(MAX_DECODED, len(body)))
-    request = read_request(readable)
+    request = read_as(protocol, readable)
     return readable, request, classify(request, facts)
 
 
@@ -68,12 +78,13 @@ def _note_client(turn: Turn, facts: ClientFacts) -> None:
     turn.agent = turn.agent or facts.agent_id
 
 
-def _note_request(turn: Turn, request: MessagesRequest) -> None:
+def _note_request(turn: Turn, request: AnyRequest) -> None:
     turn.model_asked = request.model
     turn.max_tokens = request.max_tokens
     turn.stream = request.stream
     turn.tool_choice = request.tool_choice_label
-    turn.cache_ttl = request.cache_ttl
+    if isinstance(request, MessagesRequest):
+        turn.cache_ttl = request.cache_ttl
 
 
 def _note_intent(turn: Turn, intent: Intent) -> None:
@@ -89,6 +100,8 @@ def _note_intent(turn: Turn, intent: Intent) -> None:
     turn.classifier_version = CLASSIFIER_VERSION
 
 
-def digest(turn: Turn, request: MessagesRequest, digester: Digester) -> None:
+def digest(turn: Turn, request: AnyRequest, digester: Digester) -> None:
     """Add the keyed digests of the body's prefix blocks; runs off the loop, after the answer."""
+    if not isinstance(request, MessagesRequest):
+        return
     turn.blocks, turn.body_hash = digester.digest(request)

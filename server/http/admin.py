@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 from quart import Quart, Response, request
@@ -12,7 +12,7 @@ from quart.typing import ResponseReturnValue
 
 from providers.types import Protocol as WireProtocol
 from server.clock import Clock
-from server.engine import Snapshot, Subscription
+from server.engine import CommandResult, Snapshot, Subscription
 from server.events import Event
 from server.explain import explain
 from server.http.errors import HttpError, render, shape_of
@@ -45,8 +45,16 @@ class AdminView(Protocol):
     async def recent(self, limit: int) -> list[dict[str, Any]]:
         """Turn summaries, newest first."""
 
-    def decide(self, protocol: WireProtocol, route: str, kind: str) -> dict[str, Any]:
+    def decide(
+        self, protocol: WireProtocol, route: str, kind: str, offload: bool
+    ) -> dict[str, Any]:
         """The decision part of an explanation."""
+
+    async def command(self, name: str, /, **arguments: Any) -> CommandResult:
+        """See ``server.engine``."""
+
+    def shadow_stats(self) -> dict[str, Any]:
+        """The body of ``GET /shadow/stats``."""
 
 
 def create_app(view: AdminView, max_body_bytes: int) -> Quart:
@@ -58,6 +66,7 @@ def create_app(view: AdminView, max_body_bytes: int) -> Quart:
     assert_config(app, max_body_bytes)
     _health_routes(app, view)
     _event_routes(app, view)
+    _routing_routes(app, view)
     _error_handlers(app)
     return app
 
@@ -113,6 +122,49 @@ def _health_routes(app: Quart, view: AdminView) -> None:
     @app.get("/api/hello")
     async def hello() -> ResponseReturnValue:
         return _json({"service": "sbgw-tui"})
+
+
+def _routing_routes(app: Quart, view: AdminView) -> None:
+    @app.get("/shadow/stats")
+    async def shadow_stats() -> ResponseReturnValue:
+        return _json(view.shadow_stats())
+
+    @app.post("/shadow")
+    async def shadow() -> ResponseReturnValue:
+        change = _read(await request.get_data(cache=False), ShadowChange)
+        done = await view.command(
+            "set_shadow", enabled=change.enabled, remember=change.remember, source="HTTP"
+        )
+        data = done.data
+        return _json(
+            {
+                "shadowMode": data["shadow"],
+                "persisted": data["persisted"],
+                "reason": data["reason"],
+            }
+        )
+
+    @app.get("/routing")
+    async def routing() -> ResponseReturnValue:
+        return _json((await view.snapshot())["routing"])
+
+
+class ShadowChange(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /shadow``."""
+
+    enabled: bool
+    remember: bool = False
+    """Keep it over a restart; switching back to shadow is always kept."""
+
+
+_T = TypeVar("_T")
+
+
+def _read(data: str | bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise HttpError(400, "invalid_request_error", f"the body is not right: {error}") from error
 
 
 def _event_routes(app: Quart, view: AdminView) -> None:

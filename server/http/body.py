@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from providers.types import Headers
 from server.exchange import Receive
-from server.headers import first
+from server.headers import first, values
 from server.http.errors import HttpError
 from server.interrupt import ClientGone
 from server.tasks import spawn
@@ -25,7 +25,7 @@ async def read_body(
     Raises ``HttpError`` when it is too large or not declared as JSON, ``ClientGone`` when the
     client leaves before its end.
     """
-    _check_content_type(headers)
+    check_content_type(headers)
     declared = first(headers, b"content-length")
     if declared is not None and int(declared) > limit:
         raise _too_large(limit)
@@ -74,15 +74,20 @@ async def _drop(receive: Receive) -> None:
         more = message["type"] != "http.disconnect" and message.get("more_body", False)
 
 
-def _check_content_type(headers: Headers) -> None:
-    kind = first(headers, b"content-type")
-    if kind is not None and kind.split(";")[0].strip().lower() != "application/json":
-        raise HttpError(
-            415,
-            "invalid_request_error",
-            "the request body must be sent as application/json",
-            reason="wrong_content_type",
-        )
+def check_content_type(headers: Headers) -> None:
+    """Raise ``HttpError`` 415 unless a body, if any, is declared as JSON or not declared at all.
+
+    A web page can send any other type to us without being asked first; clients that leave the
+    type out are programs.
+    """
+    for kind in values(headers, b"content-type"):
+        if kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise HttpError(
+                415,
+                "invalid_request_error",
+                "the request body must be sent as application/json",
+                reason="wrong_content_type",
+            )
 
 
 def _too_large(limit: int) -> HttpError:

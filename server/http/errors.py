@@ -35,12 +35,20 @@ class HttpError(Exception):
         return self.reason or self.error_type
 
 
+@dataclass(eq=False)
+class Prewritten(HttpError):
+    """A provider's refusal, already in the words of the client's protocol."""
+
+    written: bytes = b""
+
+
 _OPENAI_TYPES = {
     "authentication_error": ("invalid_request_error", "invalid_api_key"),
     "permission_error": ("invalid_request_error", "forbidden"),
     "not_found_error": ("invalid_request_error", "not_found"),
     "invalid_request_error": ("invalid_request_error", None),
     "request_too_large": ("invalid_request_error", "request_too_large"),
+    "rate_limit_error": ("requests", "rate_limit_exceeded"),
     "timeout_error": ("server_error", "timeout"),
     "api_error": ("server_error", "gateway_unavailable"),
 }
@@ -55,6 +63,8 @@ def shape_of(path: bytes) -> Shape:
 
 def render(error: HttpError, shape: Shape, request_id: str) -> tuple[Headers, bytes]:
     """Header fields and JSON body of ``error``."""
+    if isinstance(error, Prewritten):
+        return [(b"x-gateway-request-id", request_id.encode()), *error.headers], error.written
     body: dict[str, Any]
     if shape is Shape.OPENAI:
         kind, code = _OPENAI_TYPES.get(error.error_type, ("server_error", None))

@@ -43,6 +43,9 @@ class ModelsEndpoint:
         except (UpstreamError, TimeoutError) as error:
             text = str(error) or "it did not answer in time"
             raise HttpError(503, "api_error", f"{upstream.name}: {text}") from error
+        if 300 <= response.status < 400:
+            text = f"{upstream.name} answered with a redirect, which is not followed"
+            raise HttpError(502, "api_error", text)
         if response.status == 200:
             coding = first(response.headers, b"content-encoding")
             if (union := _union(body, coding)) is not None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
+from server import endpoints
 from server.http.errors import HttpError
 
-RELAYED = frozenset({b"/v1/messages", b"/v1/messages/count_tokens"})
-"""Served on the hot path: relayed to an upstream of the client's own protocol."""
+RELAYED = frozenset(endpoints.PROTOCOLS)
+"""Served on the hot path: relayed to an upstream."""
 
 _TABLE: dict[bytes, tuple[str, ...]] = {
     b"/v1/messages": ("POST",),
     b"/v1/messages/count_tokens": ("POST",),
+    b"/v1/responses": ("POST",),
+    b"/v1/chat/completions": ("POST",),
     b"/v1/models": ("GET",),
     b"/v1/route/explain": ("POST",),
     b"/health": ("GET", "HEAD"),
     b"/providers": ("GET",),
     b"/metrics": ("GET",),
     b"/snapshot": ("GET",),
+    b"/shadow": ("POST",),
+    b"/shadow/stats": ("GET",),
+    b"/routing": ("GET",),
     b"/events/recent": ("GET",),
     b"/events/stream": ("GET",),
     b"/": ("HEAD", "GET"),
@@ -26,11 +32,9 @@ _TABLE: dict[bytes, tuple[str, ...]] = {
 }
 
 _PATTERNS: tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...] = (
-    (re.compile(rb"/v1/models/[A-Za-z0-9._:@-]+"), ("GET",)),
+    (re.compile(rb"/v1/models/[A-Za-z0-9][A-Za-z0-9._:@-]*"), ("GET",)),
     (re.compile(rb"/events/gw_[0-9a-f]{24}"), ("GET",)),
 )
-
-_LATER = frozenset({b"/v1/responses", b"/v1/chat/completions"})
 
 _OPEN = frozenset({("GET", b"/health"), ("HEAD", b"/health")})
 _PROBES = frozenset({b"/", b"/api/hello"})
@@ -57,13 +61,6 @@ def check(method: str, path: bytes) -> None:
     if methods is None:
         methods = next((m for pattern, m in _PATTERNS if pattern.fullmatch(path)), None)
     if methods is None:
-        if path in _LATER:
-            raise HttpError(
-                404,
-                "not_found_error",
-                "this gateway does not serve the OpenAI protocols; point the client at its vendor",
-                reason="unsupported_protocol",
-            )
         raise HttpError(404, "not_found_error", "there is nothing at this path")
     if method not in methods:
         allow = ", ".join(methods).encode()

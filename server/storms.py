@@ -1,0 +1,36 @@
+"""Clients that send the same failing request again and again.
+
+Agents retry on their own, ten times and more. Only when one and the same request has failed three
+times within ten minutes are they told to stop; never earlier, because a retry usually helps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, deque
+
+from server.clock import Clock
+
+FAILURES = 3
+WITHIN_S = 600.0
+REMEMBERED = 1_000
+
+
+class Storms:
+    """Counts failures by session and body; belongs to the loop's thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failures: OrderedDict[bytes, deque[float]] = OrderedDict()
+
+    def failed(self, session: str | None, body: bytes) -> bool:
+        """Note one failed request; whether it is at least the third of its kind."""
+        digest = hashlib.blake2b(body, digest_size=16)
+        digest.update((session or "").encode("utf-8", "replace"))
+        key, now = digest.digest(), self._clock.monotonic()
+        times = self._failures.setdefault(key, deque(maxlen=FAILURES))
+        self._failures.move_to_end(key)
+        if len(self._failures) > REMEMBERED:
+            self._failures.popitem(last=False)
+        times.append(now)
+        return len(times) == FAILURES and now - times[0] <= WITHIN_S

@@ -1,0 +1,274 @@
+"""An answer in another protocol than the client's: read into neutral events, written anew.
+
+HELD and COMMITTED are as in the native relay, and nothing of a failing provider is seen by the
+client before the first content: then an error event of the client's own protocol ends the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from providers.call_ids import CallIds
+from providers.errors import ConnectionDropped, UpstreamError
+from providers.events import Event, Failed, Finished, empty_answer, unfold
+from providers.faults import Fault, FaultKind
+from providers.neutral import Answer, Request, ToolCall
+from providers.protocols.dialects import Dialect, Front
+from providers.rate_limits import read_rate_limits
+from providers.tool_book import ToolBook, encode
+from providers.transport import UpstreamResponse
+from providers.types import Delivery, Headers, Usage, UsageSource
+from server.clock import Clock
+from server.exchange import Exchange
+from server.headers import first
+from server.record import Attempt, Phase, RateLimit, Status
+from server.relay import MAX_BUFFERED, Refused, UnusableAnswer
+from server.tasks import spawn
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """One request on its way to a provider that speaks another protocol."""
+
+    request: Request
+    body: bytes
+    book: ToolBook
+    client: Dialect
+    provider: Dialect
+    front: Front
+
+
+class TranslatedRelay:
+    """Gives one answer of a provider to a client of another protocol.
+
+    ``run`` raises ``Refused`` or ``UpstreamError`` as long as nothing was sent; afterwards a
+    failure is told in the stream, and ``fault`` says what it was.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        clock: Clock,
+        translation: Translation,
+        *,
+        accepted_at: float,
+        extra_headers: Callable[[], Headers],
+        on_commit: Callable[[], None],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._exchange = exchange
+        self._turn = exchange.turn
+        self._sink = exchange.sink
+        self._watch = exchange.watch
+        self._attempt = attempt
+        self._clock = clock
+        self._translation = translation
+        self._accepted_at = accepted_at
+        self._extra_headers = extra_headers
+        self._on_commit = on_commit
+        self._ids = CallIds(translation.request.call_ids, new_id)
+        self._encoder = translation.client.encoder(translation.front)
+        self._redact = exchange.inbound.access.redact
+        self.fault: Fault | None = None
+
+    async def run(self, response: UpstreamResponse) -> None:
+        """Relay ``response`` to its end."""
+        try:
+            self._note_head(response)
+            if response.status != 200:
+                body = await response.read_all(MAX_BUFFERED)
+                raise Refused(self._read_fault(response, body))
+            if self._translation.request.stream and _is_event_stream(response):
+                await self._stream(response)
+            else:
+                await self._whole(response)
+        finally:
+            self._exchange.keepalive = self._exchange.stop_reading = None
+            await response.aclose()
+
+    def _note_head(self, response: UpstreamResponse) -> None:
+        self._watch.upstream_byte(self._clock.monotonic())
+        self._attempt.status = response.status
+        for field in (b"x-request-id", b"request-id"):
+            if (found := first(response.headers, field)) is not None:
+                self._attempt.request_id = self._redact.values(found)
+        limits = self._redact.values(read_rate_limits(response.headers))
+        for name, fields in limits.items():
+            self._turn.rate_limits.append(RateLimit(self._attempt.provider, name, fields))
+
+    def _read_fault(self, response: UpstreamResponse, body: bytes) -> Fault:
+        self._attempt.bytes_down = len(body)
+        if 300 <= response.status < 400:
+            raise UnusableAnswer(
+                f"{self._attempt.provider} answered with a redirect, which is not followed"
+            )
+        return self._translation.provider.read_fault(
+            response.status, response.headers, body, self._clock.time()
+        )
+
+    # ------------------------------------------------------------------ streamed
+
+    async def _stream(self, response: UpstreamResponse) -> None:
+        decoder = self._translation.provider.decoder(self._translation.book, self._ids)
+        self._exchange.stop_reading = response.close_now
+        self._watch.is_stream = True
+        watch, clock, turn = self._watch, self._clock, self._turn
+        try:
+            while not decoder.is_done and (data := await response.read()):
+                now = clock.monotonic()
+                watch.last_byte_at = now
+                self._attempt.bytes_down += len(data)
+                seen = decoder.semantic_events
+                found = decoder.feed(data)
+                if decoder.semantic_events != seen:
+                    watch.last_progress_at = now
+                await self._give(found)
+                turn.output_estimate = decoder.output_chars // 4
+        except ConnectionDropped:
+            if not decoder.is_done:
+                await self._give(decoder.end())
+        if not decoder.is_done:
+            await self._give(decoder.end())
+        self._note(decoder.model, decoder.usage, decoder.output_chars)
+        await self._finish()
+
+    async def _give(self, found: list[Event]) -> None:
+        """Write events to the client; raises ``Refused`` for a failure it need not see."""
+        out = bytearray()
+        for event in found:
+            if isinstance(event, Failed):
+                self.fault = event.fault
+                if not self._sink.started and not self._encoder.has_content:
+                    raise Refused(event.fault)
+            self._count(event)
+            out += self._encoder.encode(event)
+        if not out:
+            return
+        if not self._sink.started:
+            if not (self._encoder.has_content or self._encoder.is_done):
+                raise AssertionError("an encoder wrote before there was content")
+            await self._commit()
+        await self._sink.write(bytes(out))
+        self._watch.last_sent_at = self._clock.monotonic()
+        self._turn.bytes_down = self._sink.bytes_sent
+
+    def _count(self, event: Event) -> None:
+        turn = self._turn
+        match event:
+            case ToolCall():
+                turn.tool_calls += 1
+            case Finished(stop):
+                turn.stop_reason = stop.value
+            case _:
+                pass
+
+    async def _commit(self) -> None:
+        now = self._clock.monotonic()
+        turn = self._turn
+        turn.ttft_s = self._attempt.ttft_s = now - self._accepted_at
+        turn.phase = Phase.STREAMING
+        turn.http_status = 200
+        turn.delivery = Delivery.PARTIAL
+        self._watch.committed = True
+        self._watch.last_sent_at = now
+        self._exchange.keepalive = self._send_keepalive
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+        ]
+        await self._sink.start(200, headers + self._extra_headers())
+        self._on_commit()
+
+    def _send_keepalive(self) -> None:
+        self._watch.last_sent_at = self._clock.monotonic()
+        if not self._encoder.is_done:
+            spawn("keep-alive", self._sink.write(self._encoder.keepalive))
+
+    async def break_off(self, fault: Fault) -> None:
+        """End a started stream with the client's own error event."""
+        self.fault = fault
+        self._turn.status = Status.PARTIAL
+        tail = self._encoder.encode(Failed(fault))
+        if tail:
+            await self._sink.write(tail)
+        await self._sink.finish()
+
+    async def _finish(self) -> None:
+        turn = self._turn
+        if self.fault is None:
+            turn.status = Status.COMPLETED
+            self._attempt.outcome = "success"
+        else:
+            turn.status = Status.PARTIAL
+            turn.error_type = self.fault.kind.value
+            turn.error_message = self._redact(self.fault.message)[:300]
+            self._attempt.outcome = "error_event"
+        await self._sink.finish()
+
+    # ------------------------------------------------------------------ whole
+
+    async def _whole(self, response: UpstreamResponse) -> None:
+        body = await response.read_all(MAX_BUFFERED)
+        self._attempt.bytes_down = len(body)
+        answer = self._read_answer(body)
+        translation, turn = self._translation, self._turn
+        if isinstance(answer, Fault):
+            raise Refused(answer)
+        if answer.is_empty:
+            raise Refused(empty_answer(answer.stop))
+        self._note(answer.model, answer.usage, sum(len(str(part)) for part in answer.parts))
+        if translation.request.stream:
+            await self._give(unfold(answer))
+            await self._finish()
+            return
+        turn.tool_calls = len(answer.tool_calls)
+        turn.stop_reason = answer.stop.value
+        turn.ttft_s = self._attempt.ttft_s = self._clock.monotonic() - self._accepted_at
+        turn.http_status = 200
+        turn.status = Status.COMPLETED
+        turn.delivery = Delivery.PARTIAL
+        self._attempt.outcome = "success"
+        self._watch.committed = True
+        self._exchange.takes_events = False
+        written = encode(translation.client.write_answer(answer, translation.front))
+        headers = [(b"content-type", b"application/json")]
+        await self._sink.respond(200, headers + self._extra_headers(), written)
+
+    def _read_answer(self, body: bytes) -> Answer | Fault:
+        try:
+            parsed: Any = msgspec.json.decode(body)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            said = "a web page" if body.lstrip()[:1] == b"<" else "something that is not JSON"
+            return Fault(FaultKind.MALFORMED, f"{self._attempt.provider} answered with {said}", 200)
+        provider = self._translation.provider
+        return provider.read_answer(parsed, self._translation.book, self._ids)
+
+    # ------------------------------------------------------------------ records
+
+    def _note(self, model: str | None, usage: Usage, chars: int) -> None:
+        turn = self._turn
+        turn.model_served = self._redact.values(model) or self._attempt.model
+        turn.usage = usage
+        is_whole = self.fault is None
+        if usage.is_known:
+            turn.usage_source = UsageSource.FINAL if is_whole else UsageSource.PARTIAL
+        else:
+            estimate = sum(turn.estimates.values())
+            turn.usage = replace(usage, input_tokens=estimate, output_tokens=chars // 4)
+            turn.usage_source = UsageSource.ESTIMATED
+        turn.answer_kind = "tool_use" if turn.tool_calls else "text"
+
+
+def refused_by_connection(error: UpstreamError) -> Fault:
+    """What a client is told when no answer came."""
+    return Fault(FaultKind.SERVER, str(error))
+
+
+def _is_event_stream(response: UpstreamResponse) -> bool:
+    kind = first(response.headers, b"content-type") or ""
+    return kind.lower().startswith("text/event-stream")
