@@ -203,10 +203,12 @@ class Attempts:
                 )
                 await relay.run(response)
         except Refused as refused:
-            judgement = judge_fault(refused.fault, is_our_key=_is_ours(leg, self._services))
+            redact = exchange.inbound.access.redact
+            fault = replace(refused.fault, message=redact(refused.fault.message))
+            judgement = judge_fault(fault, is_our_key=_is_ours(leg, self._services))
             attempt.outcome = f"http_{attempt.status}" if attempt.status != 200 else "refused"
-            attempt.error = exchange.inbound.access.redact(refused.fault.message)[:300]
-            failure = _Failure(leg, judgement, fault=refused.fault)
+            attempt.error = fault.message[:300]
+            failure = _Failure(leg, judgement, fault=fault)
         except UpstreamError as error:
             if exchange.is_recorded:
                 # The answer was complete; only what follows it went wrong.
@@ -223,7 +225,7 @@ class Attempts:
                 attempt.outcome = "cancelled"
             raise
         else:
-            self._answered(leg, leave, relay.fault)
+            self._answered(exchange, leg, leave, relay.fault)
             return None
         finally:
             exchange.expire = None
@@ -295,11 +297,14 @@ class Attempts:
 
     # ------------------------------------------------------------------ after an attempt
 
-    def _answered(self, leg: Leg, leave: Leave, fault: Fault | None) -> None:
+    def _answered(
+        self, exchange: Exchange, leg: Leg, leave: Leave, fault: Fault | None
+    ) -> None:
         """The client has an answer, which may be the provider's own error."""
         if fault is None:
             self._health.record(leave, Outcome.SUCCESS)
             return
+        fault = replace(fault, message=exchange.inbound.access.redact(fault.message))
         judgement = judge_fault(fault, is_our_key=_is_ours(leg, self._services))
         self._failed(_Failure(leg, judgement, fault=fault), leave)
 

@@ -31,7 +31,7 @@ from server.ledger import Ledger, LedgerReader, LedgerState
 from server.limits import plans
 from server.listen import Listener
 from server.log_ring import LogRing
-from server.logs import ROOT
+from server.logs import ROOT, text_of
 from server.planning import Planner, carries_any
 from server.savings_assumptions import Assumptions, assumptions
 from server.savings_book import SavingsBook
@@ -101,7 +101,7 @@ class Gateway:
             hits=self.stats.hits,
             price=saving_of,
         )
-        self._log_ring = LogRing(self._logged, logging.LogRecord.getMessage)
+        self._log_ring = LogRing(self._logged, text_of(loaded.secrets.values()))
         self._edge = self._build_edge()
 
     def _build_services(self, env: Mapping[str, str]) -> Services:

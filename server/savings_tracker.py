@@ -151,7 +151,8 @@ class SavingsTracker:
         tokens = self._quoter.tokens(turn)
         line = _line_of(turn) if tokens is not None and tokens.uses_cache else None
         settled = [] if line is None else self._next_call(line, turn.at)
-        if turn.proposal is not None and turn.proposal.state in PROJECTED:
+        is_projected = turn.proposal is not None and turn.proposal.state in PROJECTED
+        if turn.proposal is not None and is_projected and turn.may_have_cost():
             turn.saving = self._saving(turn, turn.proposal, tokens, line, now)
         if line is not None:
             self._calls(line).add(turn.at)
