@@ -68,9 +68,9 @@ class ToolBook:
         )
 
     def _add(self, tools: Iterable[tuple[str | None, str, bool]]) -> None:
-        # Legal names first: a name that has to be made must never take one that a tool has.
+        # Names that may stay come first: one that is made must never take what a tool has.
         waiting = [(namespace, name, custom) for namespace, name, custom in tools]
-        waiting.sort(key=lambda tool: _LEGAL.fullmatch(_flat(tool[0], tool[1])) is None)
+        waiting.sort(key=lambda tool: tool[0] is not None or not _LEGAL.fullmatch(tool[1]))
         for namespace, name, is_custom in waiting:
             key = (namespace, name)
             if key in self._by_key:

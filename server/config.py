@@ -126,7 +126,10 @@ class ModesSettings(Table):
     __pydantic_extra__: dict[str, Mode] = Field(init=False)
 
     default: Mode = "live"
-    """What a class or kind does that is not named here: observe, verify, canary or live."""
+    """What a class or kind does that is not named here: observe, verify, canary or live.
+
+    With live, only background calls leave (titles, renames, web digests, recaps).
+    """
     app: Mode = "observe"
     """What requests of programs do that are not a known agent."""
     canary_percent: Annotated[int, Strict(), Field(ge=0, le=100)] = 10
@@ -141,6 +144,11 @@ class ModesSettings(Table):
             if name not in self.free_names
         )
         return self
+
+    def names(self, route: str, kind: str) -> bool:
+        """Whether the user set a mode for this kind or class by name."""
+        extra = self.__pydantic_extra__ or {}
+        return kind in extra or route in extra
 
     def mode_of(self, route: str, kind: str) -> Mode:
         """The mode of a request: its kind's own, else its class's, else the default."""

@@ -22,7 +22,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ from server.processes import is_alive, start_ticks
 SECRET_BYTES = 32
 _PROOF_CONTEXT = b"sbgw health proof v1"
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
-_MAX_FILE = 4096
+_MAX_FILE = 16 * 1024
 _LOCK_TRIES = 20
 _LOCK_PAUSE_S = 0.01
 
@@ -67,6 +67,10 @@ class InstanceInfo:
     """Where to connect; ``None`` until the gateway listens."""
     is_held: bool
     """Whether a live process holds the lock right now."""
+    arguments: tuple[str, ...] = ()
+    """The options it was started with, for one that takes its place."""
+    has_screen: bool = False
+    """Whether it serves inside a terminal interface."""
 
     @property
     def port(self) -> int | None:
@@ -114,6 +118,31 @@ class InstanceLock:
         self._fd: int | None = None
         self.instance = secrets.token_hex(8)
         self._started_at = clock.time()
+        self._about: dict[str, Any] = {}
+
+    @classmethod
+    def adopt(cls, paths: InstancePaths, clock: Clock, fd: int) -> InstanceLock:
+        """The lock that another process of this home passed on as an open descriptor.
+
+        The kernel's lock belongs to the open file and not to a process, so it is never free in
+        between. The file says who holds it from ``publish`` on.
+        """
+        lock = cls(paths, clock)
+        os.set_inheritable(fd, False)
+        lock._fd = fd
+        return lock
+
+    def fileno(self) -> int:
+        """The descriptor to pass on; ``RuntimeError`` when the lock is not held."""
+        if self._fd is None:
+            raise RuntimeError("the instance lock is not held")
+        return self._fd
+
+    def leave_to_successor(self) -> None:
+        """Let go of our part of a lock that another process has adopted."""
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            os.close(fd)
 
     def acquire(self) -> None:
         """Take the lock or raise ``AlreadyRunning``; ``InstanceError`` when it cannot be used.
@@ -137,9 +166,12 @@ class InstanceLock:
             self._pause(_LOCK_PAUSE_S)
         raise AlreadyRunning(info)
 
-    def publish(self, host: str, port: int) -> str:
-        """Write where the gateway listens; returns the URL that others will read."""
+    def publish(
+        self, host: str, port: int, *, arguments: Sequence[str] = (), has_screen: bool = False
+    ) -> str:
+        """Write where and how the gateway serves; returns the URL that others will read."""
         url = connect_url(host, port)
+        self._about = {"arguments": list(arguments), "screen": has_screen}
         self._write(url)
         return url
 
@@ -164,6 +196,7 @@ class InstanceLock:
             "instance": self.instance,
             "started_at": self._started_at,
             "url": url,
+            **self._about,
         }
         data = json.dumps(line).encode() + b"\n"
         # One write, then the cut: a reader in between still finds a whole first line.
@@ -244,8 +277,10 @@ def _parse(fd: int, *, is_held: bool) -> InstanceInfo:
             started_at=float(line["started_at"]),
             url=None if url is None else str(url),
             is_held=is_held,
+            arguments=tuple(map(str, line.get("arguments", ()))),
+            has_screen=bool(line.get("screen", False)),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return unknown
 
 

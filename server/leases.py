@@ -15,6 +15,7 @@ import secrets
 from pathlib import Path
 from types import TracebackType
 
+from server import private_files
 from server.clock import Clock
 from server.processes import is_alive, start_ticks
 
@@ -25,6 +26,7 @@ LEASES_FOLDER = "leases"
 """The name of the folder below the state folder."""
 
 _SUFFIX = ".lease"
+_KEPT = "kept-"
 _MAX_FILE = 1024
 
 
@@ -82,6 +84,23 @@ class Leases:
                 return Lease(path, fd)
             os.close(fd)
 
+    def keep(self, pid: int) -> None:
+        """A lease that lasts as long as process ``pid``: a gateway that is kept up for itself."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._folder / f"{_KEPT}{pid}{_SUFFIX}"
+        line = {"pid": pid, "agent": pid, "agent_started": start_ticks(pid)}
+        private_files.replace(path, json.dumps(line).encode() + b"\n")
+
+    def agents(self) -> list[int]:
+        """The pids of living agents that run under a lease."""
+        found: list[int] = []
+        with contextlib.suppress(FileNotFoundError):
+            for name in sorted(os.listdir(self._folder)):
+                if name.endswith(_SUFFIX) and not name.startswith(_KEPT):
+                    pid = _agent_of(self._folder / name)
+                    found += [] if pid is None else [pid]
+        return found
+
     def active(self) -> int:
         """How many leases are alive; files of dead ones are removed on the way."""
         try:
@@ -105,6 +124,19 @@ def _is_active(path: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    finally:
+        os.close(fd)
+
+
+def _agent_of(path: Path) -> int | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return int(json.loads(os.pread(fd, _MAX_FILE, 0))["agent"]) if _agent_lives(fd) else None
+    except (ValueError, KeyError, TypeError):
+        return None
     finally:
         os.close(fd)
 

@@ -196,11 +196,25 @@ def _verdict(
         return "needs_key", _missing(place)
     if place.refuses is not None:
         return "unavailable", place.refuses
-    return _by_mode(routing, question)
+    return _by_mode(routing, question, is_downgrade=is_downgrade)
 
 
-def _by_mode(routing: RoutingSettings, question: Question) -> tuple[str, str]:
+LIVE_BY_DEFAULT = frozenset({"title", "rename", "web_digest", "recap"})
+"""Kinds that leave the vendor once shadow is off; others do when their mode is set by name."""
+
+
+def _may_default(routing: RoutingSettings, question: Question) -> bool:
+    if question.kind in LIVE_BY_DEFAULT:
+        return True
+    return routing.modes.names(question.route, question.kind)
+
+
+def _by_mode(
+    routing: RoutingSettings, question: Question, *, is_downgrade: bool
+) -> tuple[str, str]:
     mode = routing.modes.mode_of(question.route, question.kind)
+    if mode == "live" and not is_downgrade and not _may_default(routing, question):
+        return "observed", f"set routing.modes.{question.route} to move what people ask"
     if mode == "live":
         return "chosen", ""
     if mode == "canary":

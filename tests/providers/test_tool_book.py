@@ -43,6 +43,17 @@ def test_legal_names_stay_whatever_else_there_is() -> None:
     assert [book.wire_name(name) for name in names[1:]] == names[1:]
 
 
+def test_a_made_name_never_takes_one_that_a_tool_has() -> None:
+    made = ToolBook(request(tools=[Tool("a.b")])).wire_name("a.b")
+    book = ToolBook(
+        request(tools=[Tool("a.b"), Tool("f", namespace="ns"), Tool(made), Tool("ns__f")])
+    )
+
+    assert book.wire_name(made) == made
+    assert book.wire_name("ns__f") == "ns__f"
+    assert len({book.wire_name("a.b"), book.wire_name("f", "ns"), made, "ns__f"}) == 4
+
+
 def test_a_name_depends_on_itself_alone() -> None:
     few = ToolBook(request(tools=[Tool("a.b")]))
     many = ToolBook(request(tools=[Tool("x"), Tool("y.z"), Tool("a.b")]))

@@ -81,16 +81,16 @@ def test_a_body_that_has_a_field_called_request_is_a_body() -> None:
 
 
 def test_the_decision_can_come_from_the_gateway() -> None:
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, bool]] = []
 
-    def decide(protocol: Protocol, route: str, kind: str) -> dict[str, Any]:
+    def decide(protocol: Protocol, route: str, kind: str, offload: bool) -> dict[str, Any]:
         assert protocol is Protocol.CHAT
-        asked.append((route, kind))
+        asked.append((route, kind, offload))
         return {"provider": "groq", "model": None if len(asked) == 1 else "small"}
 
     assert explain(CHAT, decide)["decision"] == {"provider": "groq", "model": "gpt"}
     assert explain(CHAT, decide)["decision"] == {"provider": "groq", "model": "small"}
-    assert asked == [("fallback_safe", "user_turn")] * 2
+    assert asked == [("fallback_safe", "user_turn", False)] * 2
 
 
 def test_explaining_looks_at_the_body_alone() -> None:

@@ -165,6 +165,15 @@ class TestLive:
         assert made.proposal is not None
         assert made.proposal.state == "observed"
 
+    def test_what_people_ask_moves_only_when_its_class_is_named(self) -> None:
+        question = ask("user_turn", "summary")
+        stays = make(question, LIVE)
+        assert stays.targets == (Target("anthropic"),)
+        assert stays.proposal is not None
+        assert (stays.proposal.state, "summary" in stays.proposal.reason) == ("observed", True)
+        moves = make(question, {**LIVE, "routing.modes.summary": "live"})
+        assert moves.targets[0].provider == "cerebras"
+
     def test_programs_are_only_observed(self) -> None:
         made = make(ask("app", "summary"), LIVE)
         assert made.targets == (Target("anthropic"),)

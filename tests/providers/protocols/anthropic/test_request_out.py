@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 from anthropic_rules import check_history
+from pydantic import TypeAdapter
 from translating import EVERYTHING, request, written
 
 from providers.neutral import (
@@ -39,6 +41,9 @@ CALLED = Message(Role.ASSISTANT, (CALL,))
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
+_params: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
+
+
 def result(*content: Text | Image | File, is_error: bool = False) -> Message:
     return Message(Role.USER, (ToolResult(CALL.id, content, is_error),))
 
@@ -46,6 +51,7 @@ def result(*content: Text | Image | File, is_error: bool = False) -> Message:
 def out(asked: Request, traits: Traits = CLAUDE, **more: Any) -> dict[str, Any]:
     body = written(write_request(asked, "claude-x", traits, **more)).body
     assert check_history(body) == []
+    _params.validate_python({key: value for key, value in body.items() if key != "stream"})
     return body
 
 

@@ -6,10 +6,24 @@ import json
 
 import openai
 import pytest
+from anthropic_streams import (
+    MESSAGE_STOP,
+    START_USAGE,
+    block_stop,
+    input_json_delta,
+    message_delta,
+    message_start,
+    signature_delta,
+    text_delta,
+    text_start,
+    thinking_delta,
+    thinking_start,
+    tool_start,
+)
 from chat_streams import DONE
 from openai.types.chat import ChatCompletionChunk
 from sdk_readers import chat_answer, chat_stream
-from translating import read_chat
+from translating import decode, ids, read_chat, request
 
 from providers.events import (
     Event,
@@ -24,9 +38,10 @@ from providers.events import (
 )
 from providers.faults import Fault, FaultKind
 from providers.neutral import Answer, StopReason, ToolCall
+from providers.protocols.anthropic.stream_in import Decoder
 from providers.protocols.openai_chat.response_out import write_answer
 from providers.protocols.openai_chat.stream_out import KEEPALIVE, Encoder
-from providers.tool_book import encode
+from providers.tool_book import ToolBook, encode
 from providers.types import Usage
 
 USAGE = Usage(
@@ -145,6 +160,36 @@ def test_a_failure_in_the_stream_is_never_the_clients_fault(kind: FaultKind) -> 
     assert b"invalid_request_error" not in data
     with pytest.raises(openai.APIError, match="boom"):
         chat_stream(data)
+
+
+def test_an_answer_of_anthropic_for_a_chat_client() -> None:
+    stream = (
+        message_start(START_USAGE)
+        + thinking_start(0)
+        + thinking_delta(0, "secret")
+        + signature_delta(0, "c2ln")
+        + block_stop(0)
+        + text_start(1)
+        + text_delta(1, "I look.")
+        + block_stop(1)
+        + tool_start(2, "Read", "toolu_01A")
+        + input_json_delta(2, '{"p": 1}')
+        + block_stop(2)
+        + message_delta("tool_use", {"output_tokens": 21})
+        + MESSAGE_STOP
+    )
+    data = write(decode(Decoder(ToolBook(request()), ids()), stream), includes_usage=True)
+    chunks = chat_stream(data)
+
+    assert b"secret" not in data
+    assert b"c2ln" not in data
+    calls = [call for c in chunks if c.choices for call in c.choices[0].delta.tool_calls or []]
+    assert [(c.index, c.id, c.function and c.function.arguments) for c in calls] == [
+        (0, "toolu_01A", '{"p": 1}')
+    ]
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens) == (43_012, 21)
 
 
 def test_a_comment_keeps_the_stream_alive() -> None:

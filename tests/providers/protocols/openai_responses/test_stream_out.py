@@ -129,6 +129,34 @@ def test_the_answer_can_be_sent_back(name: str) -> None:
     assert tuple(p for m in request.messages[1:] for p in m.parts) == sent
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("text", "completed", None),
+        ("calls", "completed", None),
+        ("a stop sequence", "completed", None),
+        ("a refusal", "completed", None),
+        ("refused without a word", "incomplete", "content_filter"),
+        ("the limit", "incomplete", "max_output_tokens"),
+        ("the window", "incomplete", "max_output_tokens"),
+    ],
+)
+def test_states(name: str, status: str, reason: str | None) -> None:
+    body = whole(ANSWERS[name])
+    details = body["incomplete_details"]
+    assert (body["status"], details and details["reason"]) == (status, reason)
+
+
+@pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=5), Usage(output_tokens=5)])
+def test_half_a_usage_is_none(usage: Usage) -> None:
+    assert whole(Answer((Text("x"),), StopReason.END, usage=usage))["usage"] is None
+
+
+def test_a_usage_of_zero_is_one() -> None:
+    usage = Usage(input_tokens=0, output_tokens=0)
+    assert whole(Answer((Text("x"),), StopReason.END, usage=usage))["usage"]["total_tokens"] == 0
+
+
 def test_thinking_is_never_shown() -> None:
     stream = stream_of(unfold(ANSWERS["thinking"]))
     assert b"secret" not in stream
