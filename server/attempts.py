@@ -342,7 +342,8 @@ class Attempts:
             text = str(refusal) if refusal is not None else "no provider can take it now"
             if refusal is not None and refusal.pin is not None:
                 turn.pinned_by = turn.pinned_by or refusal.pin
-                return HttpError(400, "invalid_request_error", text, reason="cannot_carry")
+                code = refusal.code
+                return HttpError(400, "invalid_request_error", text, [], "cannot_carry", code)
             return HttpError(503, "api_error", text, reason="no_candidate")
         turn.error_message = _reason(failure)
         if failure.error is not None:

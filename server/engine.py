@@ -5,6 +5,7 @@
     {"seq": int,                      # newest event folded into this snapshot
      "gateway": {"version", "instance", "pid", "url", "host", "port", "started_at", "uptime_s",
                  "state": "serving"|"draining", "shadow": bool, "demo": bool, "home": str,
+                 "protocols": [str],      # that clients may speak
                  "key_hint": str|None},   # the gateway key when it is the public default
      "counters": {"requests", "success", "errors", "cancelled", "rejected", "in_flight",
                   "requests_per_min"},

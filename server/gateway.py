@@ -305,6 +305,7 @@ class Gateway:
                 "demo": self._is_demo,
                 "home": str(self.loaded.paths.settings_dir),
                 "key_hint": self.loaded.key_hint,
+                "protocols": [protocol.value for protocol in Protocol],
             },
             "counters": self.stats.counters(),
             "money": self.stats.money(),

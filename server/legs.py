@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from providers.neutral import CannotCarry, Request
+from providers.neutral import CannotCarry, Pin, Request
 from providers.profiles import ProviderSettings
 from providers.protocols import peek
 from providers.protocols.dialects import DIALECTS, Front
@@ -51,9 +51,11 @@ class Leg:
 class Unserved(Exception):
     """A target cannot take the request; ``str()`` says why, for the user."""
 
-    def __init__(self, reason: str, pin: str | None = None) -> None:
+    def __init__(self, reason: str, pin: str | None = None, code: str | None = None) -> None:
         super().__init__(reason)
         self.pin = pin
+        self.code = code
+        """The vendor's own code for it, where its clients know a way on."""
 
 
 class Legs:
@@ -117,7 +119,8 @@ class Legs:
             raise Unserved(f"no model is named for {provider.title}")
         parsed, request = self._neutral(turn.protocol)
         if isinstance(request, CannotCarry):
-            raise Unserved(_words(request, provider.title), request.pin.value)
+            words = _words(request, provider.title)
+            raise Unserved(words, request.pin.value, _code(request, parsed))
         dialect = DIALECTS[provider.protocol]
         outgoing = dialect.write_request(
             request,
@@ -179,6 +182,18 @@ def front_of(turn: Turn, answer_id: str, now: float) -> Front:
         model=turn.model_asked or "",
         created=int(now),
     )
+
+
+def _code(reason: CannotCarry, parsed: Any) -> str | None:
+    """What makes a client that left its history with the vendor send it along instead.
+
+    Source: Anthropic Messages ``error.details.error_code`` of a request with ``thread``.
+    """
+    if reason.pin is not Pin.NATIVE_FIELD or reason.detail != "thread":
+        return None
+    thread = parsed.get("thread")
+    continues = isinstance(thread, dict) and thread.get("type") == "continue"
+    return "thread_not_found" if continues else "thread_unsupported_request"
 
 
 def _words(reason: CannotCarry, title: str) -> str:

@@ -214,7 +214,7 @@ def _by_mode(
 ) -> tuple[str, str]:
     mode = routing.modes.mode_of(question.route, question.kind)
     if mode == "live" and not is_downgrade and not _may_default(routing, question):
-        return "observed", f"set routing.modes.{question.route} to move what people ask"
+        return "observed", f"it moves once routing.modes names {question.kind} or {question.route}"
     if mode == "live":
         return "chosen", ""
     if mode == "canary":

@@ -28,6 +28,8 @@ class HttpError(Exception):
     headers: Headers = field(default_factory=list)
     reason: str = ""
     """Short code for counting; defaults to ``error_type``."""
+    code: str | None = None
+    """Anthropic's ``error.details.error_code``, by which its clients find a way on."""
 
     @property
     def counted_as(self) -> str:
@@ -70,11 +72,10 @@ def render(error: HttpError, shape: Shape, request_id: str) -> tuple[Headers, by
         kind, code = _OPENAI_TYPES.get(error.error_type, ("server_error", None))
         body = {"error": {"message": error.message, "type": kind, "param": None, "code": code}}
     else:
-        body = {
-            "type": "error",
-            "error": {"type": error.error_type, "message": error.message},
-            "request_id": request_id,
-        }
+        said: dict[str, Any] = {"type": error.error_type, "message": error.message}
+        if error.code is not None:
+            said["details"] = {"error_code": error.code}
+        body = {"type": "error", "error": said, "request_id": request_id}
     headers = [
         (b"content-type", b"application/json"),
         (b"x-gateway-request-id", request_id.encode()),
