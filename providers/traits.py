@@ -68,6 +68,8 @@ class Traits:
     """Takes instructions between other messages."""
     flat_content: bool = False
     """Wants message content as one string."""
+    refused_betas: tuple[str, ...] = ()
+    """Patterns of ``anthropic-beta`` values that are bound to other models."""
     null_content: bool = True
     """Takes ``content: null`` beside tool calls; else it gets ``""``."""
 
@@ -99,7 +101,7 @@ def read_traits(row: Mapping[str, Any], base: Traits = Traits()) -> Traits:
     for name, value in row.items():
         if name in _SETS:
             value = frozenset(value)
-        elif name == "efforts":
+        elif name in ("efforts", "refused_betas"):
             value = tuple(value)
         elif name == "extra":
             value = MappingProxyType(dict(value))

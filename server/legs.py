@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ import msgspec
 from providers.neutral import CannotCarry, Pin, Request
 from providers.profiles import ProviderSettings
 from providers.protocols import peek
+from providers.protocols.anthropic import downgrade
 from providers.protocols.dialects import DIALECTS, Front
 from providers.tool_book import encode
 from providers.traits import traits_of
@@ -21,6 +21,7 @@ from providers.upstream import Upstream
 from server import endpoints
 from server.credentials import Credential
 from server.exchange import Exchange
+from server.fronts import front_of, new_id
 from server.headers import to_upstream
 from server.policy import Target
 from server.record import Turn
@@ -66,12 +67,10 @@ class Legs:
         exchange: Exchange,
         readable: bytes,
         *,
-        now: float,
-        new_id: Callable[[], str] = lambda: secrets.token_hex(12),
+        new_id: Callable[[], str] = new_id,
     ) -> None:
         self._exchange = exchange
         self._readable = readable
-        self._now = now
         self.new_id = new_id
         self._read: tuple[Any, Request | CannotCarry] | None = None
 
@@ -97,7 +96,12 @@ class Legs:
         body, model = exchange.body, exchange.turn.model_asked
         if target.model is not None and target.model != model:
             model = target.model
-            body = peek.replace_model(self._readable, model)
+            if exchange.turn.protocol is Protocol.MESSAGES:
+                traits = traits_of(target.provider, model)
+                body = downgrade.adapt(self._readable, model, traits)
+                headers = downgrade.adapt_headers(headers, traits)
+            else:
+                body = peek.replace_model(self._readable, model)
             # Another model was written into it, and into its decoded form.
             headers = [pair for pair in headers if pair[0].lower() != b"content-encoding"]
         path = endpoints.native_path(exchange.turn.protocol, inbound.path)
@@ -167,21 +171,11 @@ class Legs:
 
     def _front(self, turn: Turn, parsed: Any, request: Request) -> Front:
         return replace(
-            front_of(turn, self.new_id(), self._now),
+            front_of(turn, self.new_id()),
             input_estimate=sum(turn.estimates.values()),
             includes_usage=request.wants_stream_usage,
             echo=DIALECTS[turn.protocol].echo_of(parsed),
         )
-
-
-def front_of(turn: Turn, answer_id: str, now: float) -> Front:
-    """What an error or answer of ours needs to know of its turn."""
-    return Front(
-        request_id=turn.id,
-        answer_id=answer_id,
-        model=turn.model_asked or "",
-        created=int(now),
-    )
 
 
 def _code(reason: CannotCarry, parsed: Any) -> str | None:

@@ -247,26 +247,51 @@ def replace_model(body: bytes, new_model: str) -> bytes:
 
     Duplicate keys are all replaced. Raises ``BadRequest`` when there is no such key.
     """
-    replacement = msgspec.json.encode(new_model)
+    changed = edit(body, {"model": msgspec.json.encode(new_model)})
+    if changed is body:
+        raise BadRequest("The field 'model' is missing.", "model")
+    return changed
+
+
+def edit(body: bytes, changes: Mapping[str, bytes | None]) -> bytes:
+    """``body`` with other values for the named top-level fields, ``None`` taking them out.
+
+    Every other byte stays as received; fields that are not there are not added. ``body`` itself
+    when nothing changes. Duplicate keys are all changed. Raises ``BadRequest``.
+    """
     pieces: list[bytes] = []
     done = 0
-    for name, start, end in _top_level(body, read_object(body)):
-        if name == "model":
-            pieces += (body[done:start], replacement)
+    for name, key, start, end in _top_level(body, read_object(body)):
+        if name not in changes:
+            continue
+        new = changes[name]
+        if new is not None:
+            pieces += (body[done:start], new)
             done = end
-    if not pieces:
-        raise BadRequest("The field 'model' is missing.", "model")
-    return b"".join((*pieces, body[done:]))
+            continue
+        after = _skip_space(body, end)
+        if body[after : after + 1] == b",":
+            pieces.append(body[done:key])
+            done = _skip_space(body, after + 1)
+        else:
+            # The last member takes the comma before it along, if anything stands before it.
+            before = b"".join((*pieces, body[done:key])).rstrip(b" \t\r\n")
+            pieces = [before.removesuffix(b",")]
+            done = end
+    return b"".join((*pieces, body[done:])) if pieces else body
 
 
-def _top_level(body: bytes, fields: Fields) -> Iterator[tuple[str, int, int]]:
-    """Name, start and end of every top-level value, in order; ``body`` is known to be valid."""
+def _top_level(body: bytes, fields: Fields) -> Iterator[tuple[str, int, int, int]]:
+    """Name of every top-level member, where it and its value start, and where it ends, in order.
+
+    ``body`` is known to be valid.
+    """
     position = body.index(b"{") + 1
     while (key := _STRING.match(body, _skip_space(body, position))) is not None:
         name = str(value(Raw(_without_lone_surrogates(key[0]))))
         start = _skip_space(body, body.index(b":", key.end()) + 1)
         end = _value_end(body, start, fields.get(name))
-        yield name, start, end
+        yield name, key.start(), start, end
         position = _skip_space(body, end) + 1
 
 
