@@ -18,6 +18,7 @@ from server.tasks import spawn
 from tui import format as fmt
 from tui import keys
 from tui.bridge import Bridge
+from tui.commands import CommandActions
 from tui.context import Context
 from tui.driver import TerminalDriver
 from tui.palette import KeyCommands
@@ -25,6 +26,10 @@ from tui.screens.base import GatewayScreen, bindings
 from tui.screens.confirm import ConfirmQuit
 from tui.screens.help import HelpScreen
 from tui.screens.live import LiveScreen
+from tui.screens.log import LogScreen
+from tui.screens.providers import ProvidersScreen
+from tui.screens.routes import RoutesScreen
+from tui.screens.savings import SavingsScreen
 from tui.state import LiveState
 from tui.theme import DARK, LIGHT, ThemedApp
 
@@ -34,6 +39,14 @@ PAINT_S = 0.25
 CROWD = 24
 """Requests in flight from which on every second painting is left out: the list then changes as a
 whole each time, and nobody reads it faster."""
+
+_SCREENS: Mapping[str, type[GatewayScreen]] = {
+    keys.SAVINGS: SavingsScreen,
+    keys.PROVIDERS: ProvidersScreen,
+    keys.ROUTES: RoutesScreen,
+    keys.LOG: LogScreen,
+}
+"""What lies above the list of turns, by the name that ``action_go`` takes."""
 
 _log = logging.getLogger("sbgw.tui")
 
@@ -47,7 +60,7 @@ class QuitReason(StrEnum):
     """The user asked a second time: end the streams now."""
 
 
-class GatewayApp(ThemedApp[QuitReason], inherit_bindings=False):
+class GatewayApp(CommandActions, ThemedApp[QuitReason], inherit_bindings=False):
     """Watches a running engine in the engine's own event loop (``run_async``).
 
     ``on_quit`` drains the engine and returns when that is done; meanwhile the screen stays and
@@ -153,9 +166,14 @@ class GatewayApp(ThemedApp[QuitReason], inherit_bindings=False):
         if isinstance(screen, GatewayScreen) and not isinstance(screen, HelpScreen):
             self.push_screen(HelpScreen(self._shared, screen.CONTEXT))
 
-    def action_live(self) -> None:
+    def action_go(self, name: str) -> None:
+        """Show one of the numbered screens; the list of turns lies below all others."""
+        if isinstance(self.screen, GatewayScreen) and name == self.screen.CONTEXT:
+            return
         while len(self.screen_stack) > 1:
             self.pop_screen()
+        if name in _SCREENS:
+            self.push_screen(_SCREENS[name](self._shared))
 
     def action_leave(self) -> None:
         """Quit, asking when requests are in flight."""

@@ -9,29 +9,32 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from server import __version__
+from tui.command_base import (
+    PROGRAM,
+    flags_of,
+    gateway_arguments,
+    load_settings,
+    port_number,
+    say,
+)
+from tui.lifecycle.aliases import ALIASES, ANSWERED
+from tui.lifecycle.commands import COMMANDS
 
 if TYPE_CHECKING:
     from server.gateway import Gateway
     from server.runner import Stop
-    from server.settings_file import Flags, Loaded
+    from server.settings_file import Loaded
+    from tui.agents import Preparer
+    from tui.launcher import LaunchSettings
 
-PROGRAM = "sbgw-tui"
 EXIT_USAGE = 2
 EXIT_INTERRUPT = 130
-_MOST_PORT = 65_535
-
-
-def say(line: str) -> None:
-    """One line of narration; a terminal that is gone must not end what it tells about."""
-    with suppress(OSError):
-        click.echo(f"{PROGRAM}: {line}", err=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,11 +73,17 @@ def _run_command(argv: list[str] | None) -> int:
 
 
 class _Group(click.Group):
-    """Suggests the nearest command for a misspelled one."""
+    """Takes other gateways' names for its commands, and suggests the nearest for a wrong one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if (command := ALIASES.get(name)) in self.commands:
+            say(f"`{name}` is called `{command}` here")
+            args = [str(command), *args[1:]]
+        elif name in ANSWERED and name not in self.commands:
+            raise click.UsageError(f"No such command {name!r}: {ANSWERED[name]}.", ctx)
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -83,15 +92,6 @@ class _Group(click.Group):
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"{error.message}{hint}", ctx) from error
-
-
-def _port(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """A port number, refused in plain words."""
-    if value is None:
-        return None
-    if not (value.isascii() and value.isdecimal()) or int(value) > _MOST_PORT:
-        raise click.BadParameter(f"{value!r} is not a number from 0 to {_MOST_PORT}.", ctx, param)
-    return int(value)
 
 
 @click.group(
@@ -104,13 +104,16 @@ def _port(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     "--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file to use."
 )
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.")
-@click.option("--port", callback=_port, metavar="NUMBER", help="Port to listen on; 0 picks one.")
+@click.option(
+    "--port", callback=port_number, metavar="NUMBER", help="Port to listen on; 0 picks one."
+)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What to log."
 )
 @click.option("--no-ui", is_flag=True, help="Serve without a screen; logs go to stderr.")
 @click.option("--demo", is_flag=True, help="Simulated upstream and traffic; needs no key.")
 @click.option("--lease", is_flag=True, hidden=True)
+@click.option("--successor", type=click.Path(path_type=Path), hidden=True)
 @click.pass_context
 def cli(
     ctx: click.Context,
@@ -121,6 +124,7 @@ def cli(
     no_ui: bool,
     demo: bool,
     lease: bool,
+    successor: Path | None,
 ) -> int:
     """A local gateway between coding agents and model providers, with a live screen.
 
@@ -129,32 +133,14 @@ def cli(
     ctx.obj = {"config": config, "host": host, "port": port, "log_level": log_level}
     if ctx.invoked_subcommand is not None:
         return 0
-    return _serve(ctx, has_ui=not no_ui, is_demo=demo, has_lease=lease)
-
-
-def _flags(ctx: click.Context) -> Flags:
-    from server.settings_file import Flags
-
-    return Flags(**ctx.find_root().obj)
-
-
-def _load(ctx: click.Context) -> Loaded:
-    """The settings in force; a mistake in them ends the command with 2."""
-    from server.settings_file import SettingsError, load
-
-    try:
-        loaded = load(flags=_flags(ctx), env=os.environ, cwd=Path.cwd())
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from error
-    for warning in loaded.warnings:
-        say(f"{warning.level}: {warning}")
-    return loaded
+    ways = {"has_lease": lease, "successor": successor, "arguments": gateway_arguments(ctx)}
+    return _serve(ctx, has_ui=not no_ui, is_demo=demo, ways=ways)
 
 
 # ---------------------------------------------------------------------- serving
 
 
-def _serve(ctx: click.Context, *, has_ui: bool, is_demo: bool, has_lease: bool) -> int:
+def _serve(ctx: click.Context, *, has_ui: bool, is_demo: bool, ways: dict[str, Any]) -> int:
     import asyncio
 
     from server.runner import CannotStart
@@ -166,7 +152,7 @@ def _serve(ctx: click.Context, *, has_ui: bool, is_demo: bool, has_lease: bool) 
     try:
         if is_demo:
             return asyncio.run(_demo(ctx, has_ui))
-        return asyncio.run(_run(_load(ctx), has_ui, has_lease=has_lease))
+        return asyncio.run(_run(load_settings(ctx), has_ui, ways=ways))
     except CannotStart as error:
         say(str(error))
         return int(error.code)
@@ -177,7 +163,7 @@ def _serve(ctx: click.Context, *, has_ui: bool, is_demo: bool, has_lease: bool) 
 async def _demo(ctx: click.Context, has_ui: bool) -> int:
     from server.demo.run import demo_home, traffic
 
-    async with demo_home(_flags(ctx)) as loaded:
+    async with demo_home(flags_of(ctx)) as loaded:
         return await _run(loaded, has_ui, is_demo=True, beside=traffic)
 
 
@@ -185,7 +171,7 @@ async def _run(
     loaded: Loaded,
     has_ui: bool,
     *,
-    has_lease: bool = False,
+    ways: dict[str, Any] | None = None,
     is_demo: bool = False,
     beside: Callable[[Gateway], Any] | None = None,
 ) -> int:
@@ -210,7 +196,7 @@ async def _run(
         async with beside(gateway) if beside is not None else nullcontext():
             await (_screen(gateway, stop) if has_ui else _headless(gateway, stop))
 
-    options = RunOptions(is_demo=is_demo, has_lease=has_lease, say=say)
+    options = RunOptions(is_demo=is_demo, has_screen=has_ui, say=say, **(ways or {}))
     return int(await run(loaded, os.environ, options, front))
 
 
@@ -241,6 +227,35 @@ def _program() -> str:
     return PROGRAM
 
 
+def _launch_settings(loaded: Loaded, **more: Any) -> LaunchSettings:
+    """What an agent is started with, from the settings."""
+    from tui.launcher import LaunchSettings
+
+    provider = loaded.settings.provider("anthropic")
+    return LaunchSettings(
+        paths=loaded.paths,
+        host=loaded.settings.server.host,
+        port=loaded.settings.server.port,
+        key=loaded.gateway_key.get_secret_value(),
+        upstream_base_url=provider.base_url,
+        has_own_key=_has_key(loaded, provider.api_key_env),
+        **more,
+    )
+
+
+def _has_key(loaded: Loaded, key_env: str | None) -> bool:
+    return bool(key_env and loaded.secrets.get(key_env))
+
+
+def _preparer(loaded: Loaded) -> Preparer:
+    """Makes the commands of the agents that the screen starts."""
+    from tui.agents import Preparer, Vendor
+
+    openai = loaded.settings.provider("openai")
+    vendor = Vendor(openai.base_url, _has_key(loaded, openai.api_key_env))
+    return Preparer(_launch_settings(loaded), vendor, env=os.environ, cwd=Path.cwd())
+
+
 async def _screen(gateway: Gateway, stop: Stop) -> None:
     from server.tasks import spawn
     from tui.app import GatewayApp, QuitReason
@@ -263,6 +278,7 @@ async def _screen(gateway: Gateway, stop: Stop) -> None:
         keymap=dict(settings.keys),
         program=_program(),
     )
+    app.prepare = _preparer(gateway.loaded)
 
     async def follow_signals() -> None:
         await stop.draining.wait()
@@ -296,33 +312,11 @@ def claude(ctx: click.Context, label: str | None, args: tuple[str, ...]) -> int:
     ARGS go to claude as they are. Its environment is your own, plus what points it here.
     Claude Code's own help: sbgw-tui claude -- --help
     """
-    from tui.launcher import LaunchSettings, launch_claude
+    from tui.launcher import launch_claude
 
-    loaded = _load(ctx)
-    provider = loaded.settings.provider("anthropic")
-    key_env = provider.api_key_env
-    settings = LaunchSettings(
-        paths=loaded.paths,
-        host=loaded.settings.server.host,
-        port=loaded.settings.server.port,
-        key=loaded.gateway_key.get_secret_value(),
-        upstream_base_url=provider.base_url,
-        has_own_key=bool(key_env and loaded.secrets.get(key_env)),
-        gateway_arguments=_gateway_arguments(ctx),
-        label=label,
-    )
+    loaded = load_settings(ctx)
+    settings = _launch_settings(loaded, gateway_arguments=gateway_arguments(ctx), label=label)
     return launch_claude(args, settings=settings, env=os.environ, cwd=Path.cwd())
-
-
-def _gateway_arguments(ctx: click.Context) -> tuple[str, ...]:
-    given = ctx.find_root().obj
-    out: list[str] = []
-    for name in ("config", "host", "port", "log_level"):
-        value = given[name]
-        if value is not None:
-            text = str(value.absolute()) if isinstance(value, Path) else str(value)
-            out += [f"--{name.replace('_', '-')}", text]
-    return tuple(out)
 
 
 @cli.command(short_help="Say how the gateway understands one request.")
@@ -351,7 +345,7 @@ def config(ctx: click.Context, schema: bool) -> int:
     if schema:
         click.echo(json.dumps(json_schema(), indent=2))
         return 0
-    loaded = _load(ctx)
+    loaded = load_settings(ctx)
     try:
         resolve(dict(loaded.settings.keys))
     except ValueError as error:
@@ -386,3 +380,7 @@ def trust(ctx: click.Context, file: Path, undo: bool) -> int:
     change = "is not trusted any more" if undo else "may route, as long as it stays as it is"
     say(f"{file} {change}")
     return 0
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)

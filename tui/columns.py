@@ -13,6 +13,7 @@ from functools import lru_cache
 from rich.cells import cell_len
 
 from tui import format as fmt
+from tui import saving_text
 from tui.format import Align
 from tui.lines import Line, Span
 from tui.rows import Shown, TurnRow
@@ -194,6 +195,20 @@ def _cost(row: TurnRow, _now: float, _width: int) -> Span:
     return cost_text(row), role
 
 
+def _saved(row: TurnRow, _now: float, _width: int) -> Span:
+    return saving_text.cell(row)
+
+
+def _would(row: TurnRow, _now: float, width: int) -> Span:
+    found = row.projected
+    if found is None:
+        return "", "muted"
+    role = {"moved": "accent", "would_move": "text"}.get(found.state, "muted")
+    same = found.model is not None and found.provider == row.provider
+    shown = found.model if same and found.model else found.target
+    return f"→ {fmt.neutralise(shown, width - 2)}", role
+
+
 def _time(row: TurnRow, now: float, _width: int) -> Span:
     return _elapsed(row, now), "live" if row.is_open else "text"
 
@@ -224,22 +239,24 @@ class Column:
 COLUMNS = (
     Column("state", "STATE", 11, 0, _state, most=13),
     Column("age", "AGE", fmt.AGE_WIDTH, 0, _age, "right"),
-    Column("client", "CLIENT", 11, 8, _plain(lambda r: r.client), most=14),
-    Column("kind", "KIND", 9, 3, _plain(lambda r: r.kind), most=16, share=1),
+    Column("client", "CLIENT", 11, 9, _plain(lambda r: r.client), most=14),
+    Column("kind", "KIND", 9, 2, _plain(lambda r: r.kind), most=16, share=1),
     Column("model", "MODEL", 15, 0, _model, most=44, share=3),
-    Column("in", "IN", 5, 4, _plain(lambda r: _tokens(r, r.input_tokens)), "right"),
-    Column("cache", "CACHE", 5, 2, _plain(lambda r: _tokens(r, r.cache_read_tokens)), "right"),
+    Column("in", "IN", 5, 5, _plain(lambda r: _tokens(r, r.input_tokens)), "right"),
+    Column("cache", "CACHE", 5, 4, _plain(lambda r: _tokens(r, r.cache_read_tokens)), "right"),
     Column("out", "OUT", 6, 1, _plain(_output), "right"),
     Column("cost", "COST", fmt.COST_WIDTH, 0, _cost, "right", tail=1),
-    Column("ttft", "TTFT", fmt.DURATION_WIDTH, 5, _plain(_ttft), "right"),
+    Column("saved", "SAVED", saving_text.GAIN_WIDTH, 3, _saved, "right"),
+    Column("would", "WOULD GO TO", 19, 10, _would, most=28, share=2),
+    Column("ttft", "TTFT", fmt.DURATION_WIDTH, 6, _plain(_ttft), "right"),
     Column("time", "TIME", fmt.DURATION_WIDTH, 1, _time, "right"),
-    Column("route", "ROUTE", 10, 7, _plain(lambda r: r.route, "muted"), most=13),
-    Column("via", "VIA", 9, 10, _plain(lambda r: r.provider, "muted"), most=12),
-    Column("place", "PROJECT", 8, 6, _plain(place_text, "muted"), most=30, share=1),
+    Column("route", "ROUTE", 10, 8, _plain(lambda r: r.route, "muted"), most=13),
+    Column("via", "VIA", 9, 11, _plain(lambda r: r.provider, "muted"), most=12),
+    Column("place", "PROJECT", 8, 7, _plain(place_text, "muted"), most=30, share=1),
 )
 
-_MINIMAL = frozenset({"state", "age", "model", "out", "cost", "time", "cache"})
-_MEDIUM = _MINIMAL | {"kind", "in", "place", "ttft", "route"}
+_MINIMAL = frozenset({"state", "age", "model", "out", "cost", "time"})
+_MEDIUM = _MINIMAL | {"kind", "saved", "cache", "in", "place", "ttft", "route"}
 _WIDE = _MEDIUM | {"client"}
 
 Layout = tuple[tuple[Column, int], ...]
@@ -249,11 +266,14 @@ Layout = tuple[tuple[Column, int], ...]
 def layout(width: int) -> Layout:
     """The columns that fit ``width`` cells, and the width of each.
 
-    A screen of 120 columns shows everything (the provider from 132 on), one of 80 no client;
-    below that there are only state, age, model, cost and time, and tokens as far as they fit.
+    A screen of 120 columns shows all but the client, where a turn would go and who served it,
+    which follow as it grows; one of 80 the kind and the saving; below that there are only state,
+    age, model, tokens out, cost and time.
     """
     allowed = _MINIMAL if width < 78 else _MEDIUM if width < 117 else _WIDE
-    if width >= 130:
+    if width >= 150:
+        allowed = allowed | {"would"}
+    if width >= 170:
         allowed = allowed | {"via"}
     taken: list[Column] = []
     room = width - GUTTER

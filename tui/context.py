@@ -24,11 +24,12 @@ class Context:
     def facts(self) -> Facts:
         """What decides which keys can do something now."""
         state = self.state
-        has_rows = len(state) > 0
+        has_rows, is_filtered = len(state) > 0, state.filter.is_on
         return Facts(
             has_rows=has_rows,
             is_draining=state.gateway.draining,
-            can_copy=has_rows or state.gateway.url is not None,
+            can_copy=has_rows or (state.gateway.url is not None and not is_filtered),
+            is_filtered=is_filtered,
         )
 
     def key(self, key_id: str) -> Key:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tui import format as fmt
+from tui import saving_text
 from tui.lines import EMPTY, Line, clip, join, line, spread, width_of
 from tui.state import LiveState, Trouble
+from tui.sums import Saved
 
 LAG_WORTH_SHOWING_MS = 50.0
 """Above this the loop lag is a warning and is not dropped early."""
@@ -20,6 +22,7 @@ SHRINK = (
     "version",
     "lag",
     "rate",
+    "saved",
     "unpriced",
     "list",
     "money",
@@ -30,7 +33,9 @@ SHRINK = (
     "demo",
     "money",
     "unpriced",
+    "saved",
     "address",
+    "saved",
     "flight",
     "address",
     "drain",
@@ -111,6 +116,7 @@ def _right(state: LiveState) -> tuple[Item, ...]:
         Item("money", _money(totals.today_usd, totals.today_estimated_usd)),
         Item("list", _list_price(totals.today_list_usd)),
         Item("unpriced", _unpriced(totals.today_unpriced)),
+        Item("saved", _saved(state.savings.today, state.gateway.shadow)),
         Item("lag", _lag(totals.loop_lag_ms)),
     )
 
@@ -148,6 +154,22 @@ def _unpriced(count: int) -> tuple[Line, ...]:
     if not count:
         return (EMPTY,)
     return (line((f"+ {count} unpriced", "warn")), line((f"+{count}?", "warn")))
+
+
+def _saved(today: Saved, shadow: bool | None) -> tuple[Line, ...]:
+    """What today's turns would have saved; in live mode what they saved; a loss is named one."""
+    if not today.priced:
+        return (EMPTY,)
+    verb = saving_text.verb(shadow=shadow, usd=today.usd)
+    role = saving_text.gain_role(today.usd, is_real=shadow is False)
+    amount = fmt.total(abs(today.usd))
+    short = "saved" if shadow is False else "would"
+    return (
+        line(("· ", "muted"), (f"{verb} ", "muted"), (amount, role), (" today", "muted")),
+        line(("· ", "muted"), (f"{verb} ", "muted"), (amount, role)),
+        line((f"{short} ", "muted"), (saving_text.gain_total(today.usd), role)),
+        EMPTY,
+    )
 
 
 def _lag(lag_ms: float | None) -> tuple[Line, ...]:

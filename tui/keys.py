@@ -12,11 +12,25 @@ from dataclasses import dataclass, replace
 
 EVERYWHERE = "everywhere"
 LIVE = "live"
+SAVINGS = "savings"
+PROVIDERS = "providers"
+ROUTES = "routes"
+LOG = "log"
 DETAIL = "detail"
 HELP = "help"
 CONFIRM = "confirm"
+GO_LIVE = "going live"
+EDIT = "editing a route"
 
-_SCROLLING = (LIVE, DETAIL, HELP)
+QUESTIONS = frozenset({CONFIRM, GO_LIVE, EDIT})
+"""What lies over a screen and hides its keys."""
+
+TABS = (LIVE, SAVINGS, PROVIDERS, ROUTES, LOG)
+"""The screens that have a number, in their order; the id of each one's key is ``screen.NAME``."""
+FULL_SCREENS = (*TABS, DETAIL, HELP)
+"""Where the keys of ``EVERYWHERE`` work too."""
+
+_ABOVE_LIVE = FULL_SCREENS[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +57,14 @@ class Facts:
     has_rows: bool = False
     is_draining: bool = False
     can_copy: bool = True
+    is_filtered: bool = False
+    """Whether a filter is on; without rows it is what hides them."""
 
 
 def _move(name: str, keys: str, text: str) -> Key:
-    return Key(f"move.{name}", keys, f"move('{name}')", text, _SCROLLING, palette=False)
+    return Key(
+        f"move.{name}", keys, f"move('{name}')", text, (*FULL_SCREENS, GO_LIVE), palette=False
+    )
 
 
 TABLE: tuple[Key, ...] = (
@@ -62,22 +80,41 @@ TABLE: tuple[Key, ...] = (
     ),
     Key("live.follow", "f", "follow", "Follow the newest turn, or stop.", (LIVE,), True, "follow"),
     Key(
+        "live.filter",
+        "slash",
+        "filter",
+        "Filter the turns: words, kind:title, cost>0.05, !ok and the like.",
+        (LIVE,),
+        True,
+        "filter",
+    ),
+    Key("live.unfilter", "escape", "unfilter", "Clear the filter.", (LIVE,)),
+    Key(
         "copy",
         "y",
         "copy",
         "Copy the turn's id; while the list is empty, the two set-up lines.",
         (LIVE, DETAIL),
-        True,
-        "copy",
     ),
+    Key(
+        "savings.period",
+        "t",
+        "period",
+        "Show today, or everything on record.",
+        (SAVINGS,),
+        True,
+        "today/all",
+    ),
+    Key("log.level", "l", "level", "Show less of the log, or all of it.", (LOG,), True, "level"),
+    Key("log.follow", "f", "follow", "Follow the end of the log, or stop.", (LOG,), True, "follow"),
     _move("up", "k,up", "Up one line."),
     _move("down", "j,down", "Down one line."),
     _move("page_up", "pageup", "Up one page."),
     _move("page_down", "pagedown", "Down one page."),
     _move("half_up", "ctrl+u", "Up half a page."),
     _move("half_down", "ctrl+d", "Down half a page."),
-    _move("top", "g,home", "To the top: the newest turn."),
-    _move("bottom", "G,end", "To the bottom: the oldest turn."),
+    _move("top", "g,home", "To the top; of the turns, the newest."),
+    _move("bottom", "G,end", "To the bottom; of the turns, the oldest."),
     Key("confirm.yes", "y", "confirm(True)", "Do it.", (CONFIRM,), False, palette=False),
     Key(
         "confirm.no",
@@ -87,8 +124,56 @@ TABLE: tuple[Key, ...] = (
         (CONFIRM,),
         palette=False,
     ),
-    Key("screen.live", "1", "live", "The list of turns.", (EVERYWHERE,)),
-    Key("back", "escape,q", "back", "Back to where you came from.", (DETAIL, HELP), True, "back"),
+    Key("go_live.once", "y", "go_live('once')", "Live until you quit.", (GO_LIVE,), palette=False),
+    Key(
+        "go_live.remember",
+        "r",
+        "go_live('remember')",
+        "Live from now on, at every start.",
+        (GO_LIVE,),
+        palette=False,
+    ),
+    Key(
+        "go_live.stay",
+        "n,escape,q",
+        "go_live('stay')",
+        "Stay in shadow.",
+        (GO_LIVE,),
+        palette=False,
+    ),
+    Key("route.edit", "e", "app.edit_route", "Change where it may go.", (ROUTES,), True, "edit"),
+    *(
+        Key(f"edit.{name}", names, f"edit_{name}", text, (EDIT,), palette=False)
+        for name, names, text in (
+            ("up", "k,up", "The entry above."),
+            ("down", "j,down", "The entry below."),
+            ("raise", "K,shift+up", "Try this entry earlier."),
+            ("lower", "J,shift+down", "Try this entry later."),
+            ("add", "a", "Add a provider, or a model of one."),
+            ("remove", "d,delete", "Take this entry out."),
+            ("baseline", "b", "Put in the baseline, or take it out."),
+            ("save", "enter", "Save the list."),
+            ("discard", "escape,q", "Leave the list as it was."),
+        )
+    ),
+    Key(
+        "shadow",
+        "s",
+        "shadow",
+        "Shadow off, after showing what that changes; or on again.",
+        (EVERYWHERE,),
+        True,
+        "shadow",
+    ),
+    Key("shadow.all", "S", "all_shadow", "Everything back to shadow at once.", (EVERYWHERE,)),
+    Key("agent.claude", "c", "agent('claude')", "Run Claude Code in this terminal.", (EVERYWHERE,)),
+    Key("agent.codex", "x", "agent('codex')", "Run Codex in this terminal.", (EVERYWHERE,)),
+    Key("screen.live", "1", "go('live')", "Live: every turn as it happens.", (EVERYWHERE,)),
+    Key("screen.savings", "2", "go('savings')", "Savings: what moving work pays.", (EVERYWHERE,)),
+    Key("screen.providers", "3", "go('providers')", "Providers: state and limits.", (EVERYWHERE,)),
+    Key("screen.routes", "4", "go('routes')", "Routes: what may go where.", (EVERYWHERE,)),
+    Key("screen.log", "6", "go('log')", "Log: what the gateway reports.", (EVERYWHERE,)),
+    Key("back", "escape,q", "back", "Back to where you came from.", _ABOVE_LIVE, True, "back"),
     Key("help", "question_mark,f1", "help", "All keys and signs.", (EVERYWHERE,), True, "help"),
     Key(
         "palette",
@@ -122,6 +207,7 @@ TABLE: tuple[Key, ...] = (
 
 _NAMES = {
     "question_mark": "?",
+    "slash": "/",
     "colon": ":",
     "escape": "esc",
     "pageup": "PgUp",
@@ -171,7 +257,7 @@ def _refuse_clashes(table: Iterable[Key]) -> None:
     for key in table:
         contexts = key.contexts
         if EVERYWHERE in contexts:
-            contexts = (EVERYWHERE, LIVE, DETAIL, HELP)  # a question hides the keys behind it
+            contexts = (EVERYWHERE, *FULL_SCREENS)  # a question hides the keys behind it
         for context in contexts:
             for name in filter(None, key.keys.split(",")):
                 other = taken.setdefault((context, name), key.id)
@@ -183,21 +269,30 @@ def active_in(context: str, table: Iterable[Key]) -> list[Key]:
     """The keys of a context, its own first."""
     keys = list(table)
     own = [key for key in keys if context in key.contexts]
-    if context == CONFIRM:
+    if context in QUESTIONS:
         return own
     return own + [key for key in keys if EVERYWHERE in key.contexts]
 
 
+_NEED_TURNS = frozenset({"live.freeze", "live.follow", "live.filter"})
+
+
 def why_not(key: Key, context: str, facts: Facts) -> str | None:
     """Why a key does nothing now, or ``None`` when it does."""
-    needs_rows = key.id.startswith("move.") or key.id in ("live.open", "live.freeze", "live.follow")
-    if context == LIVE and needs_rows and not facts.has_rows:
-        return "no turns yet"
+    if context == LIVE and not facts.has_rows:
+        if not facts.is_filtered and key.id in _NEED_TURNS:
+            return "no turns yet"
+        if key.id == "live.open" or key.id.startswith("move."):
+            return "no turn matches the filter" if facts.is_filtered else "no turns yet"
+    if key.id == "live.unfilter" and not facts.is_filtered:
+        return "no filter is on"
     if key.id == "copy" and not facts.can_copy:
         return "nothing to copy yet"
     if key.id == "quit" and facts.is_draining:
         return "already draining"
-    if key.id == "screen.live" and context == LIVE:
+    if key.id.startswith("agent.") and facts.is_draining:
+        return "the gateway is draining"
+    if key.id == f"screen.{context}":
         return "already here"
     return None
 

@@ -133,16 +133,13 @@ def claude_environment(
         notes.append(f"{_plain(source)} sets {HEADERS}: requests carry no project or branch")
     if gateway.has_own_key and not has_credential(env, setup):
         child[TOKEN] = gateway.key
-    _exempt(child, setup, urlsplit(gateway.url).hostname or "")
+    exempt_from_proxy(child, setup, urlsplit(gateway.url).hostname or "")
     return ChildEnvironment(child, tuple(notes))
 
 
 def refuse_conflicts(env: Mapping[str, str], setup: ClaudeSetup, gateway: GatewayTarget) -> None:
     """Raise ``LaunchRefused`` where Claude Code is set up to go somewhere else."""
-    if _UNSAFE_KEY.search(gateway.key):
-        raise LaunchRefused(
-            "the gateway key holds characters that a header cannot carry: use printable ASCII"
-        )
+    require_safe_key(gateway.key)
     if nested_depth(env) >= MAX_NESTED:
         raise LaunchRefused(
             f"sbgw-tui claude has started itself {MAX_NESTED} times: the claude on your PATH is a "
@@ -153,6 +150,14 @@ def refuse_conflicts(env: Mapping[str, str], setup: ClaudeSetup, gateway: Gatewa
         if effective.value(name).strip().lower() in _TRUE:
             raise LaunchRefused(_other_vendor(name, vendor, effective.origin(name)))
     _refuse_other_url(effective, gateway)
+
+
+def require_safe_key(key: str) -> None:
+    """Raise ``LaunchRefused`` for a gateway key that no header can carry."""
+    if _UNSAFE_KEY.search(key):
+        raise LaunchRefused(
+            "the gateway key holds characters that a header cannot carry: use printable ASCII"
+        )
 
 
 def has_credential(env: Mapping[str, str], setup: ClaudeSetup) -> bool:
@@ -276,7 +281,7 @@ def _plain(text: str) -> str:
 # ---------------------------------------------------------------------------------- proxy
 
 
-def _exempt(child: dict[str, str], setup: ClaudeSetup, host: str) -> None:
+def exempt_from_proxy(child: dict[str, str], setup: ClaudeSetup, host: str) -> None:
     """Keep a configured proxy from catching requests to the gateway.
 
     Claude Code goes by ``NO_PROXY`` and ``no_proxy`` together (measured), other programs by the

@@ -63,14 +63,14 @@ class Found:
     was_started: bool
 
 
-def gateway_argv(arguments: Sequence[str] = ()) -> list[str]:
-    """The command line of a headless gateway with a lease, sheltered from the project's Python.
+def gateway_argv(arguments: Sequence[str] = (), *, has_lease: bool = True) -> list[str]:
+    """The command line of a headless gateway, sheltered from the project's Python.
 
     By file and not by module: neither a checkout nor a hostile working directory matters then.
     """
     program = Path(__file__).resolve().parent.parent / "sbgw.py"
-    flags = ["-E", "-P", str(program), "--no-ui", LEASE_FLAG]
-    return [sys.executable, *flags, *arguments]
+    lease = [LEASE_FLAG] if has_lease else []
+    return [sys.executable, "-E", "-P", str(program), "--no-ui", *lease, *arguments]
 
 
 def ensure_gateway(
@@ -87,14 +87,14 @@ def ensure_gateway(
     them find that one. Blocks for at most about ``limit_s`` seconds.
     """
     deadline = clock.monotonic() + limit_s
-    started: _Started | None = None
+    started: StartedGateway | None = None
     while True:
         answer = find(paths)
         if isinstance(answer, Health) and answer.is_serving:
             return Found(answer, started is not None)
         if answer is None:
             if started is None:
-                started = _Started(paths, command)
+                started = StartedGateway(paths, command)
             elif (code := started.exit_code()) is not None and find(paths) is None:
                 raise StartFailed(
                     f"the gateway did not start:\n{started.log_tail()}",
@@ -115,8 +115,8 @@ def _timed_out(answer: Answer | None, limit_s: float) -> str:
     return f"the gateway at {answer.url or '(no address yet)'} {what}: {answer.reason}"
 
 
-class _Started:
-    """A gateway process that this launcher started, and its part of the log."""
+class StartedGateway:
+    """A gateway process started from here, and its part of the log."""
 
     def __init__(self, paths: LaunchPaths, command: GatewayCommand) -> None:
         self._log = paths.log_file

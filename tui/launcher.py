@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.clock import Clock, SystemClock
-from server.instance import InstanceError, connect_url, read
+from server.instance import InstanceError, InstanceInfo, connect_url, read
 from server.leases import LEASES_FOLDER, Lease, Leases
 from tui.claude_setup import ClaudeSetup, home_of, keychain_login, read_setup
 from tui.client import GatewayUnreachableError, Health, call
 from tui.launch_child import run_in_foreground
 from tui.launch_env import (
+    ChildEnvironment,
     GatewayTarget,
     Labels,
     LaunchRefused,
@@ -35,6 +36,7 @@ from tui.launch_gateway import (
     ensure_gateway,
     gateway_argv,
 )
+from tui.lifecycle.revive import Reviver, reviving, same_again
 from tui.project import branch, project_name
 
 EXIT_USAGE = 2
@@ -91,7 +93,7 @@ def launch_claude(
         say(_NOT_INSTALLED)
         return EXIT_NOT_FOUND
     try:
-        setup = _read_setup(env, cwd, args)
+        setup = read_claude_setup(env, cwd, args)
         refuse_conflicts(env, setup, _target(settings, _expected_url(settings)))
         with Leases(settings.paths.make_state_dir() / LEASES_FOLDER).take() as lease:
             argv = gateway_command or gateway_argv(settings.gateway_arguments)
@@ -104,11 +106,12 @@ def launch_claude(
             if note := about_gateway(found, settings, is_seen=sys.stderr.isatty()):
                 say(note)
             _check_key(found.health, settings.key)
-            target = _target(settings, found.health.url)
-            child = claude_environment(env, setup, target, _labels(settings, env, cwd))
+            child = child_environment(settings, env, cwd, setup, found.health.url)
             for note in child.notes:
                 say(note)
-            return _run(program, args, child.env, lease, say)
+            reviver = _reviver(settings, env, gateway_command, clock or SystemClock())
+            with reviving(reviver):
+                return _run(program, args, child.env, lease, say)
     except LaunchRefused as error:
         say(str(error))
         return EXIT_USAGE
@@ -131,7 +134,16 @@ def find_claude(env: Mapping[str, str]) -> str | None:
     return found
 
 
-def _read_setup(env: Mapping[str, str], cwd: Path, args: Sequence[str]) -> ClaudeSetup:
+def child_environment(
+    settings: LaunchSettings, env: Mapping[str, str], cwd: Path, setup: ClaudeSetup, url: str
+) -> ChildEnvironment:
+    """What Claude Code gets from the gateway at ``url``; raises ``LaunchRefused``."""
+    labels = labels_of(settings, env, cwd)
+    return claude_environment(env, setup, _target(settings, url), labels)
+
+
+def read_claude_setup(env: Mapping[str, str], cwd: Path, args: Sequence[str]) -> ClaudeSetup:
+    """``read_setup`` as this platform needs it."""
     keychain = (lambda: keychain_login(env)) if sys.platform == "darwin" else None
     return read_setup(env, cwd, args, has_keychain_login=keychain)
 
@@ -153,7 +165,8 @@ def _target(settings: LaunchSettings, url: str) -> GatewayTarget:
     )
 
 
-def _labels(settings: LaunchSettings, env: Mapping[str, str], cwd: Path) -> Labels:
+def labels_of(settings: LaunchSettings, env: Mapping[str, str], cwd: Path) -> Labels:
+    """What the cost of a session in ``cwd`` is read by."""
     return Labels(project=project_name(cwd, home_of(env)), branch=branch(cwd), label=settings.label)
 
 
@@ -169,6 +182,22 @@ def about_gateway(found: Found, settings: LaunchSettings, *, is_seen: bool) -> s
     if settings.gateway_arguments and not found.was_started:
         return f"using the gateway that runs at {url}: the options before `claude` do not change it"
     return None
+
+
+def _reviver(
+    settings: LaunchSettings,
+    env: Mapping[str, str],
+    gateway_command: Sequence[str] | None,
+    clock: Clock,
+) -> Reviver:
+    """Brings back a gateway that dies while the agent runs, on the address the agent knows."""
+
+    def command_of(dead: InstanceInfo) -> GatewayCommand:
+        if gateway_command is not None:
+            return GatewayCommand(gateway_command, env)
+        return same_again(settings.paths, dead, env)
+
+    return Reviver(settings.paths, clock, command_of)
 
 
 def _check_key(gateway: Health, key: str) -> None:

@@ -31,6 +31,7 @@ ROLES: Final = (
     "live-badge",
     "warn-badge",
     "demo-badge",
+    "tab-badge",
     "key",
     "link",
 )

@@ -16,6 +16,8 @@ from typing import Any
 from server.record import Phase, Status
 
 _EXACT = 2**53
+_LONGEST_WORD = 200
+"""Characters of a field that a filter looks at."""
 
 
 class Shown(StrEnum):
@@ -82,6 +84,33 @@ def mapping_of(value: object) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Projected:
+    """Where live mode would have sent a turn, and what that would have saved; USD."""
+
+    provider: str
+    model: str | None
+    state: str
+    """``would_move``, ``needs_key``, ``observed``, ``unsupported`` or ``moved``."""
+    usd: float | None = None
+    """The cache-aware net; negative is a loss, ``None`` unknown."""
+    low_usd: float | None = None
+    high_usd: float | None = None
+    saving: str | None = None
+    """``open``, ``settled``, ``unpriced``; ``None`` until the turn has ended."""
+
+    @property
+    def target(self) -> str:
+        """``provider/model``, without the vendor prefix a model id may have."""
+        model = (self.model or "").rpartition("/")[2]
+        return f"{self.provider}/{model}" if model else self.provider
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its figure is among the sums: what waits for a key is outside them."""
+        return self.state != "needs_key"
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRow:
     """One turn as the list shows it; from ``server.record.Turn.summary``. Times in seconds."""
 
@@ -115,6 +144,10 @@ class TurnRow:
     is_unpriced: bool
     """Whether it may have cost money that is not known."""
     list_price: bool
+    projected: Projected | None
+    """``None``: it would have stayed where it is."""
+    words: str
+    """Everything a filter may look for, in lower case, a line each."""
 
     @property
     def is_open(self) -> bool:
@@ -128,11 +161,13 @@ def row_from(summary: Mapping[str, Any], seq: int) -> TurnRow | None:
     if turn_id is None:
         return None
     status = text_of(summary.get("status")) or ""
+    shown = _shown(status, summary.get("phase"))
+    projected = projected_from(summary)
     return TurnRow(
         id=turn_id,
         at=number_of(summary.get("at")) or 0.0,
         seq=seq,
-        shown=_shown(status, summary.get("phase")),
+        shown=shown,
         status=status,
         client=text_of(summary.get("client")),
         kind=text_of(summary.get("kind")),
@@ -158,6 +193,60 @@ def row_from(summary: Mapping[str, Any], seq: int) -> TurnRow | None:
         cost_is_estimate=summary.get("cost_is_estimate") is True,
         is_unpriced=summary.get("unpriced") is not False,
         list_price=summary.get("list_price_equivalent") is True,
+        projected=projected,
+        words=_words(summary, shown, projected),
+    )
+
+
+_SEARCHED = (
+    "id",
+    "status",
+    "client",
+    "kind",
+    "route",
+    "model_asked",
+    "model_served",
+    "provider",
+    "project",
+    "branch",
+    "session",
+    "label",
+    "payer",
+    "error_type",
+    "error_message",
+)
+
+
+def _words(summary: Mapping[str, Any], shown: Shown, projected: Projected | None) -> str:
+    parts = [str(shown), projected.target[:_LONGEST_WORD] if projected else ""]
+    for name in _SEARCHED:
+        if (value := text_of(summary.get(name))) is not None:
+            parts.append(value[:_LONGEST_WORD])
+    return "\n".join(parts).lower()
+
+
+def projected_from(summary: Mapping[str, Any]) -> Projected | None:
+    """The proposal of a turn with its saving; from ``Proposal.as_json`` and ``Saving.as_json``."""
+    proposal = mapping_of(summary.get("proposal"))
+    provider = text_of(proposal.get("provider"))
+    if provider is None:
+        return None
+    made = Projected(
+        provider, text_of(proposal.get("model")), text_of(proposal.get("state")) or "unknown"
+    )
+    return with_saving(made, mapping_of(summary.get("saving")))
+
+
+def with_saving(projected: Projected, saving: Mapping[str, Any]) -> Projected:
+    """The same proposal with what is known now of its saving."""
+    if not saving:
+        return projected
+    return replace(
+        projected,
+        usd=number_of(saving.get("usd")),
+        low_usd=number_of(saving.get("low_usd")),
+        high_usd=number_of(saving.get("high_usd")),
+        saving=text_of(saving.get("state")),
     )
 
 
@@ -193,15 +282,19 @@ class Book:
         return True
 
     def remove(self, turn_id: str) -> None:
+        """Forget a row, if it is there."""
         row = self.rows.pop(turn_id, None)
         if row is not None:
             del self.order[bisect.bisect_left(self.order, (row.at, turn_id))]
 
-    def trim(self, most: int) -> None:
-        """Forget the oldest rows over ``most``, those still in flight last."""
+    def trim(self, most: int) -> list[str]:
+        """Forget the oldest rows over ``most``, those still in flight last; the ids that went."""
+        gone: list[str] = []
         while len(self.order) > most:
             oldest = next((i for _, i in self.order if not self.rows[i].is_open), self.order[0][1])
             self.remove(oldest)
+            gone.append(oldest)
+        return gone
 
     def index(self, turn_id: str) -> int | None:
         """Position counted from the newest."""

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from server import events
+from tui.log_book import Log
+from tui.row_view import RowView
 from tui.rows import (
-    Book,
-    TurnRow,
     count_of,
     mapping_of,
     mappings_in,
     number_of,
     row_from,
     text_of,
+    with_saving,
 )
+from tui.sums import Savings, savings_from
+
+_T = TypeVar("_T")
 
 MAX_ROWS = 2_000
 REJECT_SHOWN_S = 60.0
@@ -67,40 +71,27 @@ class Trouble:
     """Whether it happened once, at ``since``, and does not go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a screen has to look at again."""
-
-    rows: bool = False
-    header: bool = False
-
-    def __bool__(self) -> bool:
-        return self.rows or self.header
-
-
-class LiveState:
+class LiveState(RowView):
     """The folded state of one gateway, and what the user looks at in it.
 
-    Frozen means a still picture: rows keep the values they had, while folding goes on behind.
-    Following means that the newest row is the selected one.
+    ``savings``, ``routing`` and ``providers`` are whole values: a new object means new figures.
     """
 
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
-        self._max_rows = max_rows
-        self._book = Book()
-        self._still: Book | None = None
-        self._selected: str | None = None
+        super().__init__(max_rows)
         self._loaded_seq = 0
         self._totals_seq = 0
         self._in_flight_delta = 0
-        self._changes = Changes(rows=True, header=True)
-        self._providers: dict[str, Mapping[str, Any]] = {}
         self._ledger: Mapping[str, Any] = {}
         self._rejected: tuple[float, int, str, int | None] | None = None
         self._totals = Totals()
         self.gateway = Gateway()
-        self.follow = True
-        self.frozen_at: float | None = None
+        self.savings = Savings()
+        self.routing: Mapping[str, Any] = {}
+        """``snapshot["routing"]``, as it came."""
+        self.providers: Mapping[str, Mapping[str, Any]] = {}
+        """``snapshot["providers"]`` by name, in their order."""
+        self.log = Log()
         self.seq = 0
         self.is_loaded = False
         self.unreachable: str | None = None
@@ -116,7 +107,8 @@ class LiveState:
         seq = count_of(snapshot.get("seq")) or 0
         instance = text_of(mapping_of(snapshot.get("gateway")).get("instance"))
         if self.is_loaded and instance != self.gateway.instance:
-            self._book, self.seq = Book(), 0
+            self._forget_all()
+            self.seq = 0
         self._loaded_seq, self.is_loaded = seq, True
         self.seq = max(self.seq, seq)
         named: set[str] = set()
@@ -125,8 +117,10 @@ class LiveState:
                 named.add(row.id)
                 self._put(row)
         self.load_totals(snapshot)
-        self._changes = Changes(rows=True, header=True)
-        return tuple(i for i, row in self._book.rows.items() if row.is_open and i not in named)
+        if "log" in snapshot:
+            self.log.load(mappings_in(snapshot["log"]))
+        self._touch(rows=True, header=True)
+        return tuple(turn_id for turn_id in self._open_rows() if turn_id not in named)
 
     def load_totals(self, snapshot: Mapping[str, Any]) -> None:
         """Take over everything but the turns."""
@@ -146,7 +140,10 @@ class LiveState:
         )
         self._ledger = mapping_of(snapshot.get("ledger"))
         listed = mappings_in(snapshot.get("providers"))
-        self._providers = {n: p for p in listed if (n := text_of(p.get("name"))) is not None}
+        providers = {n: p for p in listed if (n := text_of(p.get("name"))) is not None}
+        self.providers = _renewed(self.providers, providers)
+        self.routing = _renewed(self.routing, mapping_of(snapshot.get("routing")))
+        self.savings = _renewed(self.savings, savings_from(mapping_of(snapshot.get("savings"))))
         self._touch(header=True)
 
     def settle(self, turn_id: str, detail: Mapping[str, Any] | None) -> None:
@@ -156,10 +153,9 @@ class LiveState:
         if known is None or known.seq > self._loaded_seq:
             return
         if row is None or row.id != turn_id:
-            self._book.remove(turn_id)
-            self._reselect()
+            self._remove(turn_id)
         else:
-            self._book.put(row)
+            self._put(row)
         self._touch(rows=True)
 
     def apply(self, event: Mapping[str, Any]) -> None:
@@ -171,6 +167,11 @@ class LiveState:
                 self._apply_turn(mapping_of(event.get("turn")), seq)
             case events.TURN_PROGRESS:
                 self._apply_progress(event, seq)
+            case events.SAVING_SETTLED:
+                self._apply_saving(event, seq)
+            case events.LOG if seq > self._loaded_seq:
+                self.log.add(event)
+                self._touch(header=True)
             case _ if seq > self._totals_seq:
                 self._apply_header(event)
 
@@ -193,19 +194,30 @@ class LiveState:
             return
         estimate = count_of(event.get("output_estimate"))
         if estimate is not None and estimate != known.output_estimate:
-            self._book.rows[known.id] = replace(known, output_estimate=estimate, seq=seq)
+            self._renew(replace(known, output_estimate=estimate, seq=seq))
             self._touch(rows=True)
+
+    def _apply_saving(self, event: Mapping[str, Any], seq: int) -> None:
+        known = self._book.rows.get(text_of(event.get("turn_id")) or "")
+        if known is None or known.projected is None or seq < known.seq:
+            return
+        settled = with_saving(known.projected, mapping_of(event.get("saving")))
+        self._put(replace(known, projected=settled, seq=seq))
+        self._touch(rows=True)
 
     def _apply_header(self, event: Mapping[str, Any]) -> None:
         match event.get("type"):
             case events.PROVIDER_CHANGED:
                 provider = mapping_of(event.get("provider"))
                 if (name := text_of(provider.get("name"))) is not None:
-                    self._providers[name] = provider
+                    self.providers = {**self.providers, name: provider}
             case events.LEDGER_CHANGED:
                 self._ledger = mapping_of(event.get("ledger"))
             case events.MODE_CHANGED if isinstance(event.get("shadow"), bool):
                 self.gateway = replace(self.gateway, shadow=event["shadow"])
+                self.routing = {**self.routing, "shadow": event["shadow"]}
+            case events.ROUTING_CHANGED:
+                self.routing = mapping_of(event.get("routing"))
             case events.GATEWAY_CHANGED:
                 self.gateway = replace(self.gateway, draining=event.get("state") == "draining")
                 if (in_flight := count_of(event.get("in_flight"))) is not None:
@@ -228,55 +240,11 @@ class LiveState:
             self.unreachable = reason
             self._touch(header=True)
 
-    def _put(self, row: TurnRow) -> None:
-        if self._book.put(row):
-            before = self.selected_index
-            self._book.trim(self._max_rows)
-            self._reselect(before)
-
-    def _touch(self, *, rows: bool = False, header: bool = False) -> None:
-        old = self._changes
-        self._changes = Changes(rows=old.rows or rows, header=old.header or header)
-
-    def take_changes(self) -> Changes:
-        """What changed since the last call."""
-        changes, self._changes = self._changes, Changes()
-        return changes
-
-    # -- what is shown -----------------------------------------------------------------------
-
-    @property
-    def _view(self) -> Book:
-        return self._book if self._still is None else self._still
-
-    def __len__(self) -> int:
-        return len(self._view.order)
-
-    def at(self, index: int) -> TurnRow:
-        """The row at a position counted from the newest, 0 first."""
-        view = self._view
-        return view.rows[view.order[len(view.order) - 1 - index][1]]
-
-    def index_of(self, turn_id: str) -> int | None:
-        """The position of a turn in the view, counted from the newest."""
-        return self._view.index(turn_id)
-
-    def row(self, turn_id: str) -> TurnRow | None:
-        """The newest knowledge of a turn, frozen or not."""
-        return self._book.rows.get(turn_id)
-
     @property
     def totals(self) -> Totals:
         """Totals with the turns opened and closed since the last snapshot."""
         in_flight = max(0, self._totals.in_flight + self._in_flight_delta)
         return replace(self._totals, in_flight=in_flight)
-
-    @property
-    def pending(self) -> int:
-        """Turns that came in since the view was frozen."""
-        if self._still is None:
-            return 0
-        return sum(1 for turn_id in self._book.rows if turn_id not in self._still.rows)
 
     def troubles(self, now: float) -> Sequence[Trouble]:
         """What is wrong at ``now`` (wall time), most serious first."""
@@ -285,7 +253,7 @@ class LiveState:
             found.append(Trouble(0, "gateway does not answer", detail=self.unreachable))
         if text_of(self._ledger.get("status")) == "degraded":
             found.append(Trouble(1, "ledger degraded", detail=_ledger_text(self._ledger)))
-        for name, provider in self._providers.items():
+        for name, provider in self.providers.items():
             status = provider.get("status")
             if status in ("failing", "offline"):
                 since = number_of(provider.get("since"))
@@ -299,64 +267,10 @@ class LiveState:
             found.append(Trouble(3, what, at, reason.replace("_", " "), is_over=True))
         return sorted(found, key=lambda trouble: trouble.weight)
 
-    # -- what the user does ------------------------------------------------------------------
 
-    @property
-    def selected(self) -> str | None:
-        """The id of the selected row, ``None`` when the view is empty."""
-        return self._selected
-
-    @property
-    def selected_index(self) -> int | None:
-        """The position of the selected row in the view."""
-        return None if self._selected is None else self._view.index(self._selected)
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the view is a still picture."""
-        return self._still is not None
-
-    def _reselect(self, before: int | None = None) -> None:
-        """Keep the selection on its row, or on its place when the row is gone."""
-        view = self._view
-        if not view.order:
-            self._selected = None
-        elif self.follow and self._still is None:
-            self._selected = view.order[-1][1]
-        elif self._selected not in view.rows:
-            index = min(before or 0, len(view.order) - 1)
-            self._selected = view.order[len(view.order) - 1 - index][1]
-
-    def select(self, index: int) -> None:
-        """Select the row at ``index``, held to the view; leaving the newest stops following."""
-        if not len(self):
-            return
-        index = max(0, min(index, len(self) - 1))
-        self._selected = self.at(index).id
-        if index > 0 and self._still is None:
-            self.follow = False
-        self._touch(rows=True)
-
-    def move(self, delta: int) -> None:
-        """Move the selection by rows, positive towards older ones."""
-        self.select((self.selected_index or 0) + delta)
-
-    def set_follow(self, on: bool) -> None:
-        """Follow the newest row or not; following ends a freeze."""
-        self.follow = on
-        if on:
-            self._still, self.frozen_at = None, None
-        self._reselect()
-        self._touch(rows=True, header=True)
-
-    def toggle_freeze(self, now: float) -> None:
-        """Freeze the view as it is at ``now``, or show the present again."""
-        if self._still is None:
-            self._still, self.frozen_at = self._book.copy(), now
-        else:
-            self._still, self.frozen_at = None, None
-        self._reselect()
-        self._touch(rows=True, header=True)
+def _renewed(old: _T, new: _T) -> _T:
+    """``new``, or ``old`` itself when they are equal, so that screens see that nothing changed."""
+    return old if old == new else new
 
 
 def _gateway(value: Mapping[str, Any]) -> Gateway:

@@ -34,6 +34,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     "live-badge": "primary",
     "warn-badge": "warning",
     "demo-badge": "secondary",
+    "tab-badge": "secondary",
 }
 """The theme variable of each role."""
 _BOLD: Final = frozenset({"strong", "title", "live", "bad", "key"})

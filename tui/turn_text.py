@@ -11,11 +11,11 @@ from typing import Any
 
 from providers.types import UsageSource
 from tui import format as fmt
+from tui import proposal_text
 from tui.columns import LOOKS, PAYER_HELP, is_same_model, payer_mark, state_text
 from tui.lines import EMPTY, Line, beside, clip, columns, join, line, width_of, wrap
 from tui.rows import (
     TurnRow,
-    amount_of,
     count_of,
     mapping_of,
     mappings_in,
@@ -75,15 +75,24 @@ def body(detail: Detail, width: int, now: float) -> list[Line]:
             _error(row, width),
             _timeline(detail, row, width, now),
             _money(detail, row),
-            _asked(detail, row, width),
             _routing(detail, row, width),
+            proposal_text.lines(detail, width),
+            proposal_text.alternatives(detail, width),
+            _asked(detail, row, width),
             _limits(detail, width),
             _ids(detail, row, width),
         ]
         return _stack(blocks)
     half = (width - 3) // 2
-    left = _stack([_asked(detail, row, half), _routing(detail, row, half)])
-    right = _stack([_money(detail, row), _limits(detail, half), _ids(detail, row, half)])
+    left = _stack(
+        [
+            _routing(detail, row, half),
+            proposal_text.lines(detail, half),
+            proposal_text.alternatives(detail, half),
+            _limits(detail, half),
+        ]
+    )
+    right = _stack([_money(detail, row), _asked(detail, row, half), _ids(detail, row, half)])
     top = _stack([_error(row, width), _timeline(detail, row, width, now)])
     return [*top, *([EMPTY] if top else []), *beside(left, right, width)]
 
@@ -251,18 +260,7 @@ def _routing(detail: Detail, row: TurnRow, width: int) -> list[Line]:
     ]
     for index, reason in enumerate(reasons if isinstance(reasons, list) else []):
         rows.extend(_pairs("because" if index == 0 else "", reason, width))
-    for index, candidate in enumerate(mappings_in(detail.get("candidates"))):
-        rows.extend(_pairs("considered" if index == 0 else "", _candidate(candidate), width))
-    return _section("WHY THIS ROUTE", rows)
-
-
-def _candidate(candidate: Mapping[str, Any]) -> str:
-    name = "/".join(p for p in map(text_of, map(candidate.get, ("provider", "model"))) if p)
-    state = text_of(candidate.get("state")) or fmt.UNKNOWN
-    cost = amount_of(candidate.get("cost_usd"))
-    price = f", {fmt.estimated(fmt.money(cost))}" if cost is not None else ""
-    reason = text_of(candidate.get("reason"))
-    return f"{name or fmt.UNKNOWN}: {state}{price}" + (f" ({reason})" if reason else "")
+    return _section("WHY HERE", rows)
 
 
 # -- usage and money -------------------------------------------------------------------------

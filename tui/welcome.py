@@ -59,3 +59,13 @@ def lines(
         *(line("  ", *text) for text in wrap(after, text_width - 2)),
     ]
     return page
+
+
+def nothing_matches(text: str, total: int, key: str, width: int) -> list[Line]:
+    """The empty list when it is the filter that empties it; ``key`` clears it."""
+    what = f"None of {fmt.plural(total, 'turn')} matches {fmt.neutralise(text, 100)}"
+    return [
+        *wrap(what, max(20, width - 2), "strong"),
+        EMPTY,
+        line((key, "key"), (" clears the filter", "muted")),
+    ]

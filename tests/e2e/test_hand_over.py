@@ -56,7 +56,8 @@ async def has_agent(gateway: ScreenProcess) -> None:
 
 async def is_back(gateway: ScreenProcess, words: str) -> None:
     await until(lambda: gateway.display.modes.get(ALTERNATE_SCREEN) is True, "no screen")
-    await gateway.shows(gateway.url, words)
+    # Header, tabs, the middle and the footer: what left the screen is all painted anew.
+    await gateway.shows(gateway.url, "6 Log", "help", words)
 
 
 def answer(gate: asyncio.Event | None = None) -> Script:

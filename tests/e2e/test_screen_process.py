@@ -48,7 +48,7 @@ async def test_the_screen_shows_address_and_requests_and_q_quits(tmp_path: Path)
             await gateway.shows(gateway.url)
             assert gateway.display.modes[ALTERNATE_SCREEN] is True
             assert_exact(await gateway.call(message()).run())
-            await gateway.shows("claude-opus-5-5", "1/1 turn")
+            await gateway.shows("claude-opus-5-5", "1/1 turn", "0 in flight")
             gateway.press(b"q")
             assert await gateway.ended() == Exit.OK
             assert_restored(gateway.display)

@@ -10,26 +10,24 @@ import asyncio
 import html
 import re
 import socket
-import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from textual.pilot import Pilot
+
+from server.clock import SystemClock
+from server.demo.run import demo_home, traffic
+from server.gateway import Gateway
+from server.listen import BindError, bind
+from server.settings_file import Flags
+from tui.app import GatewayApp, QuitReason
+from tui.theme import DARK, LIGHT
+
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / ".github" / "pictures"
-
-sys.path.insert(0, str(ROOT))
-
-from textual.pilot import Pilot  # noqa: E402
-
-from server.clock import SystemClock  # noqa: E402
-from server.demo.run import demo_home, traffic  # noqa: E402
-from server.gateway import Gateway  # noqa: E402
-from server.listen import BindError, bind  # noqa: E402
-from server.settings_file import Flags  # noqa: E402
-from tui.app import GatewayApp, QuitReason  # noqa: E402
-from tui.theme import DARK, LIGHT  # noqa: E402
 
 SPEED = 5
 AFTERNOON = 1_800_020_220.0
@@ -38,8 +36,12 @@ AFTERNOON = 1_800_020_220.0
 _FONT_FACE = re.compile(r"@font-face\s*\{.*?\}\s*", re.S)
 _TEXT = re.compile(
     r'<text class="(?P<style>[^"]*)" x="(?P<x>[^"]*)" y="(?P<y>[^"]*)"'
-    r' textLength="(?P<width>[^"]*)" (?P<rest>[^>]*)>(?P<inner>[^<]*)</text>'
+    r' textLength="(?P<width>[^"]*)"[^>]*>(?P<inner>[^<]*)</text>'
 )
+_LINE_CLIP = re.compile(r'<clipPath id="[^"]*-line-\d+">.*?</clipPath>', re.S)
+_PHRASE = re.compile(r"[^\xa0]+(?:\xa0[^\xa0]+)*")
+_BLANK = "\N{NO-BREAK SPACE}"
+_THROW_AWAY = re.compile(re.escape(tempfile.gettempdir()) + r"/sbgw-demo-[^\s\xa0]*")
 _FONT = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
@@ -71,13 +73,13 @@ class Picture:
 
 
 ALBUM = (
-    Picture("live", 44),
-    Picture("live-80x24", 47, size=(80, 24)),
-    Picture("live-light", 50, theme=LIGHT.name),
-    Picture("detail", 53, keys=("/", *"route:planning", "enter", "enter")),
-    Picture("savings", 75, keys=("2",)),
-    Picture("providers", 78, keys=("3",)),
-    Picture("routes", 81, keys=("4",)),
+    Picture("live-80x24", 19, size=(80, 24)),
+    Picture("live", 23),
+    Picture("detail", 70, keys=("/", *"saved<0 cache>40000", "enter", "enter")),
+    Picture("savings", 80, keys=("2",)),
+    Picture("providers", 84, keys=("3",)),
+    Picture("routes", 88, keys=("4", "j", "j")),
+    Picture("live-light", 110, theme=LIGHT.name),
 )
 
 
@@ -123,24 +125,30 @@ async def _press(pilot: Pilot[QuitReason], keys: tuple[str, ...]) -> None:
 
 
 def plain(svg: str) -> str:
-    """The picture without fonts from elsewhere, and without blanks that viewers treat differently."""
+    """The picture without fonts from elsewhere, and without what viewers treat differently."""
     svg = _FONT_FACE.sub("", svg).replace("Fira Code, monospace", _FONT)
-    return _TEXT.sub(_tight, svg)
+    svg = re.sub(r"terminal-\d+-", "", _LINE_CLIP.sub("", svg))
+    return re.sub(r"(?m)^\s+\n", "", _TEXT.sub(_words, svg))
 
 
-def _tight(text: re.Match[str]) -> str:
-    """One run of characters, beginning and ending with a visible one."""
-    shown = html.unescape(text["inner"])
-    kept = shown.strip("\N{NO-BREAK SPACE} ")
-    if not kept:
-        return ""
+def _file_only(path: re.Match[str]) -> str:
+    """The demo's home has a new random name each time, which belongs in no picture."""
+    return "config.toml".ljust(len(path.group()), _BLANK)
+
+
+def _words(text: re.Match[str]) -> str:
+    """Each word or phrase at its own place: not every viewer stretches a line to its length."""
+    shown = _THROW_AWAY.sub(_file_only, html.unescape(text["inner"])).replace(" ", _BLANK)
     cell = float(text["width"]) / len(shown)
-    x = float(text["x"]) + cell * (len(shown) - len(shown.lstrip("\N{NO-BREAK SPACE} ")))
-    inner = html.escape(kept, quote=False).replace("\N{NO-BREAK SPACE}", "&#160;")
-    return (
-        f'<text class="{text["style"]}" x="{x:g}" y="{text["y"]}" '
-        f'textLength="{cell * len(kept):g}" {text["rest"]}>{inner}</text>'
-    )
+    made = []
+    for phrase in _PHRASE.finditer(shown):
+        x, width = float(text["x"]) + cell * phrase.start(), cell * len(phrase.group())
+        inner = html.escape(phrase.group(), quote=False).replace(_BLANK, "&#160;")
+        made.append(
+            f'<text class="{text["style"]}" x="{x:g}" y="{text["y"]}" textLength="{width:g}">'
+            f"{inner}</text>"
+        )
+    return "".join(made)
 
 
 async def main() -> None:

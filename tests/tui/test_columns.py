@@ -192,6 +192,45 @@ def test_a_turn_that_is_known_to_be_free_has_no_unknown_tokens(fields: dict[str,
     assert "?" not in text(made)
 
 
+# -- what live mode would have done -----------------------------------------------------------
+
+
+def proposed(moves: str = "would_move", **saving: Any) -> TurnRow:
+    known = {"state": "settled", "usd": 0.0012, "low_usd": 0.0009, "high_usd": 0.0014, **saving}
+    proposal = {"provider": "groq", "model": "openai/gpt-oss-120b", "state": moves}
+    return row(proposal=proposal, saving=known)
+
+
+@pytest.mark.parametrize(
+    ("made", "shown", "role"),
+    [
+        (row(), "–", "muted"),
+        (proposed(), "+$0.0012", "muted"),
+        (proposed("moved"), "+$0.0012", "good"),
+        (proposed(usd=-0.0116), "-$0.0116", "bad"),
+        (proposed("moved", usd=-0.0116), "-$0.0116", "bad"),
+        (proposed(state="open"), "~+$0.0012", "muted"),
+        (proposed(state="open", usd=-0.00001), "~-<$.0001", "bad"),
+        (proposed(usd=None), "?", "warn"),
+        (proposed("needs_key"), "key", "muted"),
+        (proposed("needs_key", usd=5.0), "key", "muted"),
+        (row(status="open", proposal={"provider": "groq"}), "·", "muted"),
+        (row(status="failed", proposal={"provider": "groq"}), "–", "muted"),
+    ],
+)
+def test_a_saving_is_never_more_than_it_is(made: TurnRow, shown: str, role: str) -> None:
+    column = next(column for column in columns.COLUMNS if column.id == "saved")
+    assert column.cell(made, 1010.0, column.width) == (shown, role)
+    assert f" {shown}" in text(made, 79)
+
+
+def test_the_target_is_named_where_there_is_room() -> None:
+    assert "→ groq/gpt-oss-120b" in text(proposed(), 159)
+    assert "→" not in text(proposed(), 119)
+    haiku = {"provider": "anthropic", "model": "claude-haiku-5-5", "state": "would_move"}
+    assert "→ claude-haiku-5-5 " in text(row(proposal=haiku), 159), "the vendor stays the same"
+
+
 # -- widths ----------------------------------------------------------------------------------
 
 
@@ -199,9 +238,10 @@ def test_a_turn_that_is_known_to_be_free_has_no_unknown_tokens(fields: dict[str,
     ("width", "expected"),
     [
         (59, {"state", "age", "model", "out", "cost", "time"}),
-        (79, {"state", "age", "kind", "model", "in", "cache", "out", "cost", "time"}),
-        (119, {"client", "ttft", "route", "place"}),
-        (159, {column.id for column in columns.COLUMNS}),
+        (79, {"state", "age", "kind", "model", "out", "cost", "saved", "time"}),
+        (119, {"saved", "cache", "in", "ttft", "route", "place"}),
+        (159, {column.id for column in columns.COLUMNS} - {"via"}),
+        (179, {column.id for column in columns.COLUMNS}),
     ],
 )
 def test_columns_by_width(width: int, expected: set[str]) -> None:
@@ -244,6 +284,23 @@ fields = st.fixed_dictionaries(
         "http_status": st.one_of(st.none(), st.integers()),
         "payer": st.one_of(st.none(), st.text(max_size=5), st.sampled_from(["login"])),
         "cost_is_estimate": st.booleans(),
+        "proposal": st.one_of(
+            st.none(),
+            st.fixed_dictionaries(
+                {"provider": st.sampled_from([*HOSTILE, "groq"])},
+                optional={
+                    "model": st.one_of(st.none(), st.sampled_from(HOSTILE), st.integers()),
+                    "state": st.one_of(st.none(), st.sampled_from(["moved", "needs_key", "odd"])),
+                },
+            ),
+        ),
+        "saving": st.one_of(
+            st.none(),
+            st.fixed_dictionaries(
+                {"usd": st.one_of(st.none(), st.floats(), st.floats(-0.001, 0.001))},
+                optional={"state": st.sampled_from(["open", "settled", "unpriced", "odd"])},
+            ),
+        ),
     },
 )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fake_clock import FakeClock
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, saved
 from hostile_text import HOSTILE, assert_safe
 from screen_text import press, resize, settle, strips_of
 
 from server import events
+from server.engine import Snapshot
+from server.record import Saving
 from tui.app import GatewayApp
 
 SIZES = [(60, 20), (80, 24), (120, 40), (160, 48), (30, 5)]
@@ -34,10 +36,30 @@ class HostileEngine(FakeEngine):
         detail = await super().turn(turn_id)
         return None if detail is None else self.spoil(detail)
 
+    async def snapshot(self) -> Snapshot:
+        spoiled = await super().snapshot()
+        table = {self.text: saved(3, -1.0, needs_key=2, unpriced=1)}
+        sums = {name: saved(9, 1.0, needs_key=2) for name in ("today", "all")}
+        spoiled["savings"] = sums | dict.fromkeys(("by_route", "by_kind", "by_target"), table)
+        spoiled["savings"]["assumptions"] = [self.text]
+        lists = {self.text: [self.text]}
+        spoiled["routing"] = dict.fromkeys(("routes", "kinds", "baseline"), lists) | {
+            "modes": {self.text: self.text},
+            "sources": {f"routing.kinds.{self.text}": self.text},
+            "unsaved": [self.text],
+            "hits": {self.text: 3},
+            "kind_hits": {self.text: 3},
+        }
+        return spoiled
+
     def announce(self) -> None:
         turn = self.open(error_type="x", error_message="x", label="x", model_served="y")
+        self.propose(turn, "x", "y")
+        turn.saving = Saving("open", 1.0, note="x")
         self.emit(events.TURN_UPDATED, turn=self.spoil(turn.summary()))
-        self.provider(self.text, "failing", self.text)
+        self.emit(events.LOG, level=self.text, logger=self.text, message=self.text)
+        limits = {self.text: {"limit": self.text, self.text: self.text, "reset": self.text}}
+        self.provider(self.text, "failing", self.text, key_env=self.text, rate_limits=limits)
         self.emit(events.REJECTED, reason=self.text, http_status=401, count=1)
 
 
@@ -73,6 +95,13 @@ async def test_every_hostile_text_in_every_field_at_every_size() -> None:
             await press(app, "G")
             check(app, app.size, text)
             await press(app, "escape")
+            for key in "2346":
+                await press(app, key)
+                await settle(app)
+                check(app, app.size, text)
+                await press(app, "G")
+                check(app, app.size, text)
+            await press(app, "1")
         assert app.is_running
 
 

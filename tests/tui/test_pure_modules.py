@@ -7,7 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
     "format", "lines", "rows", "state", "keys", "columns", "headline", "turn_text", "welcome",
-    "bridge", "context",
+    "bridge", "context", "filter", "row_view", "sums", "saving_text", "proposal_text", "log_book",
+    "log_lines", "savings_page", "provider_page", "route_page",
 )  # fmt: skip
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from fake_clock import FakeClock
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, saved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import events
 from server.record import Status
+from tui.filter import OFF, parse
 from tui.rows import Shown, row_from
 from tui.state import REJECT_SHOWN_S, LiveState
 
@@ -535,3 +536,181 @@ def test_the_view_is_sorted_unique_and_its_selection_is_in_it(
         assert (state.selected is None) == (not rows)
         assert state.selected is None or state.selected_index is not None
         assert state.totals.in_flight >= 0
+
+
+# -- proposals, sums, routes and the log -----------------------------------------------------
+
+
+def test_a_saving_that_settles_changes_its_row(engine: FakeEngine, clock: FakeClock) -> None:
+    state = watched(engine)
+    turn = engine.open()
+    engine.propose(turn, "groq", "openai/gpt-oss-120b")
+    fold(state, engine)
+    found = state.at(0).projected
+    assert found is not None
+    assert (found.target, found.state, found.saving) == ("groq/gpt-oss-120b", "would_move", None)
+    engine.finish(turn)
+    engine.settle(turn, 0.0012, "open")
+    engine.settle(turn, -0.0116)
+    fold(state, engine)
+    found = state.at(0).projected
+    assert found is not None
+    assert (found.saving, found.usd) == ("settled", -0.0116)
+    assert state.take_changes().rows
+
+
+def test_a_saving_of_an_unknown_turn_is_nothing(engine: FakeEngine) -> None:
+    state = watched(engine)
+    engine.emit(events.SAVING_SETTLED, turn_id="gw_nobody", saving={"usd": 1.0})
+    engine.open()
+    engine.emit(events.SAVING_SETTLED, turn_id="gw_000000000000000000000001", saving={"usd": 1.0})
+    fold(state, engine)
+    assert state.at(0).projected is None
+
+
+def test_sums_and_routes_are_new_objects_only_when_they_differ(engine: FakeEngine) -> None:
+    engine.savings["today"] = saved(3, 0.5)
+    state = watched(engine)
+    assert state.savings.today.usd == 0.5
+    before = state.savings, state.routing, state.providers
+    state.load_totals(asyncio.run(engine.snapshot()))
+    assert all(
+        old is new
+        for old, new in zip(before, (state.savings, state.routing, state.providers), strict=True)
+    )
+    engine.savings["today"] = saved(4, -0.5)
+    state.load_totals(asyncio.run(engine.snapshot()))
+    assert state.savings.today.usd == -0.5
+
+
+def test_routing_and_mode_follow_their_events(engine: FakeEngine) -> None:
+    state = watched(engine)
+    engine.set_shadow(False)
+    fold(state, engine)
+    assert (state.gateway.shadow, state.routing["shadow"]) == (False, False)
+    engine.routing["routes"] = {"planning": ["baseline"]}
+    engine.emit(events.ROUTING_CHANGED, routing=engine.routing, source="test")
+    fold(state, engine)
+    assert state.routing["routes"] == {"planning": ["baseline"]}
+
+
+def test_the_log_goes_on_where_the_snapshot_ended(engine: FakeEngine) -> None:
+    engine.log("before")
+    state = watched(engine)
+    engine.log("after", "warning")
+    fold(state, engine)
+    state.load_totals(asyncio.run(engine.snapshot()))
+    assert [entry.message for entry in state.log.at_least("debug")] == ["before", "after"]
+    state.load(asyncio.run(engine.snapshot()))
+    assert [entry.message for entry in state.log.at_least("debug")] == ["before", "after"]
+
+
+# -- the filter ------------------------------------------------------------------------------
+
+
+def mixed(engine: FakeEngine, clock: FakeClock, count: int = 6) -> LiveState:
+    state = watched(engine)
+    for number in range(count):
+        turn = engine.open(kind="title" if number % 2 else "tool_step")
+        tick(clock)
+        engine.finish(turn)
+    fold(state, engine)
+    return state
+
+
+def test_a_filter_hides_what_does_not_match(engine: FakeEngine, clock: FakeClock) -> None:
+    state = mixed(engine, clock)
+    state.set_filter(parse("kind:title"))
+    assert (len(state), state.total) == (3, 6)
+    assert {state.at(index).kind for index in range(3)} == {"title"}
+    assert state.selected == state.at(0).id
+    state.set_filter(OFF)
+    assert (len(state), state.total) == (6, 6)
+
+
+def test_new_turns_pass_the_filter_and_following_goes_on(
+    engine: FakeEngine, clock: FakeClock
+) -> None:
+    state = mixed(engine, clock)
+    state.set_filter(parse("kind:title"))
+    engine.open(kind="tool_step")
+    newest = engine.open(kind="title")
+    fold(state, engine)
+    assert (len(state), state.total) == (4, 8)
+    assert state.selected == newest.id
+
+
+def test_a_turn_that_no_longer_matches_leaves_and_the_selection_stays_in_place(
+    engine: FakeEngine, clock: FakeClock
+) -> None:
+    state = mixed(engine, clock)
+    opened = []
+    for _ in range(3):
+        opened.append(engine.open())
+        tick(clock)
+    fold(state, engine)
+    state.set_filter(parse("status:open"))
+    state.select(1)
+    assert state.selected == opened[1].id
+    engine.finish(opened[1])
+    fold(state, engine)
+    assert len(state) == 2
+    assert state.selected == opened[0].id
+    assert state.selected_index == 1
+
+
+def test_a_filter_works_on_a_still_picture(engine: FakeEngine, clock: FakeClock) -> None:
+    state = mixed(engine, clock)
+    state.toggle_freeze(clock.time())
+    state.set_filter(parse("kind:title"))
+    engine.open(kind="title")
+    engine.open(kind="tool_step")
+    fold(state, engine)
+    assert (len(state), state.pending) == (3, 1)
+    state.toggle_freeze(clock.time())
+    assert (len(state), state.pending) == (4, 0)
+    state.set_filter(parse("kind:nothing"))
+    assert (len(state), state.selected, state.selected_index) == (0, None, None)
+
+
+def test_forgotten_turns_leave_the_filtered_list_too(engine: FakeEngine, clock: FakeClock) -> None:
+    state = watched(engine, max_rows=4)
+    state.set_filter(parse("kind:title"))
+    for _ in range(9):
+        engine.finish(engine.open(kind="title"))
+        tick(clock)
+    fold(state, engine)
+    assert (len(state), state.total) == (4, 4)
+    assert ids(state) == [turn.id for turn in reversed(list(engine.turns.values())[-4:])]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.sampled_from(["open", "finish", "filter", "off", "freeze", "down"]), max_size=40)
+)
+def test_the_filtered_list_is_always_what_a_fresh_look_gives(steps: list[str]) -> None:
+    clock = FakeClock()
+    engine = FakeEngine(clock)
+    state = watched(engine, max_rows=5)
+    for number, step in enumerate(steps):
+        match step:
+            case "open":
+                engine.open(kind="title" if number % 2 else "tool_step")
+            case "finish" if engine.turns:
+                engine.finish(list(engine.turns.values())[number % len(engine.turns)])
+            case "filter":
+                state.set_filter(parse("kind:title !ok" if number % 3 else "status:ok"))
+            case "off":
+                state.set_filter(OFF)
+            case "freeze":
+                state.toggle_freeze(clock.time())
+            case "down":
+                state.move(1)
+        tick(clock)
+        fold(state, engine)
+        shown = ids(state)
+        state._sift()
+        assert ids(state) == shown
+        assert all(state.filter.matches(state.at(i)) for i in range(len(state)))
+        assert (state.selected is None) == (len(state) == 0)
+        assert state.selected is None or state.selected in shown

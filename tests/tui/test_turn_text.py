@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.types import Payer
-from server.record import Attempt, Candidate, RateLimit, Status, Turn
+from server.record import Attempt, Candidate, Proposal, RateLimit, Saving, Status, Turn
 from tui import turn_text
 from tui.lines import plain, width_of
 
@@ -45,7 +45,9 @@ def test_every_section_is_there() -> None:
         "ATTEMPTS  0 to 3.00s",
         "USAGE AND COST",
         "ASKED",
-        "WHY THIS ROUTE",
+        "WHY HERE",
+        "WHAT LIVE MODE WOULD HAVE DONE",
+        "ALTERNATIVES",
         "RATE LIMITS",
         "IDS AND OUTCOME",
     ):
@@ -61,8 +63,9 @@ def test_what_a_reader_looks_for() -> None:
         "cache read        81.2k     $0.0406",
         "cost" + 24 * " " + "$0.0754",
         "because     the last message holds a tool result",
-        "groq/gpt-oss-120b: needs_key, ≈$0.0021",
-        "anthropic/claude-opus-5-5: baseline",
+        "groq/gpt-oss-120b                   ≈$0.0021  no key",
+        "GROQ_API_KEY is not set",
+        "anthropic/claude-opus-5-5                  –  where it goes unmoved",
         "anthropic tokens: 382 of 400 left, reset 2030-01-01",
         "client      claude-code 2.1.330",
         "project     /home/user/src/shop",
@@ -127,7 +130,7 @@ def test_a_running_turn_shows_how_far_it_is() -> None:
 def test_a_wide_screen_has_two_blocks() -> None:
     detail = finished().detail()
     assert len(page(detail, 156).splitlines()) < len(page(detail, 76).splitlines())
-    both = [line for line in page(detail, 156).splitlines() if "ASKED" in line]
+    both = [line for line in page(detail, 156).splitlines() if "WHY HERE" in line]
     assert both
     assert "USAGE AND COST" in both[0]
 
@@ -171,7 +174,13 @@ def spoiled(value: object) -> dict[str, Any]:
             for name, item in old.items()
         }
 
-    detail = keep_names(finished(error_type="x", error_message="x").detail())
+    proposal = Proposal("groq", "gpt-oss-120b", "would_move", "a reason")
+    saving = Saving(
+        "open", 0.02, -0.2475, -0.25, 0.1, 0.0, 0.0754, 0.0021, 0.01, 0.248, note="a note"
+    )
+    detail = keep_names(
+        finished(error_type="x", error_message="x", proposal=proposal, saving=saving).detail()
+    )
     return {**detail, "id": value if isinstance(value, str) and value else "gw_1"}
 
 

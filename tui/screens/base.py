@@ -16,6 +16,7 @@ from tui.format import neutralise
 from tui.widgets.footer import KeyFooter
 from tui.widgets.header import GatewayHeader
 from tui.widgets.lines_view import LineBlock
+from tui.widgets.tabs import Tabs
 
 QUIT_NOW = "quit.now"
 
@@ -47,6 +48,7 @@ class GatewayScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield GatewayHeader(self.context)
+        yield Tabs(self.context, self.CONTEXT)
         yield from self.compose_body()
         yield KeyFooter(self.context, self.CONTEXT)
 

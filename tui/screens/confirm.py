@@ -1,7 +1,8 @@
-"""The question before quitting while requests are in flight."""
+"""Questions with a yes and a no: any one, and the one before quitting with requests in flight."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -15,6 +16,7 @@ from tui import keys
 from tui.context import Context
 from tui.lines import EMPTY, Line, line, wrap
 from tui.screens.base import bindings
+from tui.screens.dialog import Answer, Dialog
 from tui.widgets.lines_view import LineBlock
 
 
@@ -55,6 +57,30 @@ class ConfirmQuit(ModalScreen[bool]):
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")
+
+    def action_confirm(self, answer: bool) -> None:
+        self.dismiss(answer)
+
+
+class Question(Dialog[bool]):
+    """Asks in a sentence or two; nothing happens unless the user says yes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.CONFIRM)
+
+    def __init__(self, context: Context, title: str, text: str, *, yes: str, no: str) -> None:
+        super().__init__(context, title)
+        self._text = text
+        self._labels = (no, yes)
+
+    def lines(self, width: int) -> Sequence[Line]:
+        return wrap(self._text, max(10, width))
+
+    def answers(self) -> Sequence[Answer]:
+        no, yes = self._labels
+        return (Answer("no", no, "confirm.no", is_safe=True), Answer("yes", yes, "confirm.yes"))
+
+    def answered(self, answer_id: str) -> None:
+        self.dismiss(answer_id == "yes")
 
     def action_confirm(self, answer: bool) -> None:
         self.dismiss(answer)

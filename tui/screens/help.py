@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui import columns, keys
+from tui import columns, keys, provider_page
 from tui import format as fmt
 from tui.context import Context
 from tui.keys import Facts, Key
@@ -52,6 +52,23 @@ def _signs(width: int) -> Iterable[Line]:
     yield line(("STATES", "title"))
     for shown, text in columns.STATE_HELP.items():
         look = columns.LOOKS[shown]
+        head = (fmt.fit(f"{look.glyph} {look.word}", _KEYS_WIDTH), look.role)
+        yield from _hanging(head, text, width, "text")
+    yield EMPTY
+    yield line(("SAVED", "title"))
+    saved = {
+        "+$ -$": "what live mode would have saved, or lost, its cache counted; bright once it did",
+        "~": "not settled: the session's next call shows whether its cache was needed",
+        "?": "the price or the usage is not known",
+        "key": "it would move once a key is set; in no sum",
+        "–": "it would have stayed where it is",
+    }
+    for sign, text in saved.items():
+        yield from _hanging((fmt.fit(sign, _KEYS_WIDTH), "strong"), text, width, "text")
+    yield EMPTY
+    yield line(("PROVIDERS", "title"))
+    for status, text in provider_page.STATE_HELP.items():
+        look = provider_page.LOOKS[status]
         head = (fmt.fit(f"{look.glyph} {look.word}", _KEYS_WIDTH), look.role)
         yield from _hanging(head, text, width, "text")
     yield EMPTY

@@ -9,17 +9,22 @@ from textual import events, on
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui import columns, headline, keys, welcome
+from tui import columns, headline, keys, saving_text, welcome
+from tui import filter as filters
 from tui import format as fmt
 from tui.context import Context
 from tui.lines import EMPTY, Line, join, line, spread, width_of
 from tui.screens.base import GatewayScreen, bindings
 from tui.screens.detail import DetailScreen
+from tui.widgets.filter_bar import FilterBar
 from tui.widgets.lines_view import LineBlock, LinesView
 from tui.widgets.live_list import LiveList
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
 """Below this only one line is shown."""
+
+_ROOM_FOR_FILTER = 100
+"""From this width on the foot of the list repeats what the filter says."""
 
 
 class LiveScreen(GatewayScreen):
@@ -35,6 +40,7 @@ class LiveScreen(GatewayScreen):
         self._welcome = LinesView(self._welcome_lines, id="welcome")
         self._status = LineBlock(self._status_lines, id="status")
         self._small = LineBlock(self._small_lines, id="small")
+        self._filter = FilterBar()
 
     def compose_body(self) -> Iterable[Widget]:
         yield self._small
@@ -42,6 +48,7 @@ class LiveScreen(GatewayScreen):
         yield self._list
         yield self._welcome
         yield self._status
+        yield self._filter
 
     def on_mount(self) -> None:
         self._arrange()
@@ -65,7 +72,7 @@ class LiveScreen(GatewayScreen):
         shown = self._list if has_rows else self._welcome
         if self.has_class("-rows") != has_rows:
             self.set_class(has_rows, "-rows")
-        if self.focused is not shown:
+        if self.focused is not shown and not self._filter.is_open:
             self.set_focus(shown, scroll_visible=False)
 
     # -- lines -------------------------------------------------------------------------------
@@ -75,8 +82,12 @@ class LiveScreen(GatewayScreen):
         return [columns.titles(columns.layout(self._list.scrollable_content_region.width))]
 
     def _welcome_lines(self, width: int) -> list[Line]:
+        state = self.context.state
+        if state.total:
+            key = keys.first(self.context.key("live.unfilter").keys)
+            return welcome.nothing_matches(state.filter.text, state.total, key, width)
         copy_key = keys.first(self.context.key("copy").keys)
-        return welcome.lines(self.context.state.gateway, width, copy_key, self.context.program)
+        return welcome.lines(state.gateway, width, copy_key, self.context.program)
 
     def _small_lines(self, width: int) -> list[Line]:
         hint = (f"a list needs {LEAST_WIDTH} columns and {LEAST_HEIGHT} lines", "muted")
@@ -85,7 +96,7 @@ class LiveScreen(GatewayScreen):
 
     def _status_lines(self, width: int) -> list[Line]:
         state = self.context.state
-        if not len(state):
+        if not state.total:
             return [EMPTY]
         if state.is_frozen:
             key = keys.first(self.context.key("live.freeze").keys)
@@ -94,20 +105,38 @@ class LiveScreen(GatewayScreen):
             badge = join([badge, hint, line(("·", "muted"))], " ")
         else:
             badge = line((" FOLLOW ", "live-badge")) if state.follow else EMPTY
-        index = state.selected_index
-        place = "" if index is None else f"{index + 1}/"
-        position = line((f"{place}{fmt.plural(len(state), 'turn')}", "muted"))
-        left = join([line(" "), badge, position], " ")
+        left = join([line(" "), badge, self._filter_badge(), self._position()], " ")
         room = width - width_of(left) - 3
         return [spread(left, (*self._note(room), (" ", "text")), width)]
 
+    def _filter_badge(self) -> Line:
+        """That a filter hides rows, and how many it leaves."""
+        state = self.context.state
+        if not state.filter.is_on:
+            return EMPTY
+        count = line((f" FILTER {len(state)} of {state.total} ", "warn-badge"))
+        if self._filter.is_open or self.size.width < _ROOM_FOR_FILTER:
+            return count
+        return join([count, line((fmt.neutralise(state.filter.text, 24), "muted"))], " ")
+
+    def _position(self) -> Line:
+        state = self.context.state
+        index = state.selected_index
+        if state.filter.is_on:
+            return EMPTY if index is None else line((f"{index + 1}/{len(state)}", "muted"))
+        place = "" if index is None else f"{index + 1}/"
+        return line((f"{place}{fmt.plural(len(state), 'turn')}", "muted"))
+
     def _note(self, room: int) -> Line:
-        """The error of the selected turn, else what the signs of the cost column mean."""
+        """The error of the selected turn, or where it would have gone, or what the signs mean."""
         state = self.context.state
         row = state.row(state.selected or "")
         if row is not None and (row.error_message or row.error_type):
             text = f"{row.error_type or 'error'}: {row.error_message or ''}"
             return line((fmt.neutralise(text, room), "bad"))
+        if row is not None and row.projected is not None:
+            role = "bad" if (row.projected.usd or 0) < 0 else "accent"
+            return line((fmt.neutralise(saving_text.note(row.projected), room), role))
         legend = ("L list price, not billed", "C client's key", "G gateway's key", "≈ estimate")
         shown = [line((part, "muted")) for part in (*legend, "? unknown")]
         while shown and width_of(join(shown, "  ")) > room:
@@ -144,6 +173,26 @@ class LiveScreen(GatewayScreen):
             state = self.context.state
             state.set_follow(state.is_frozen or not state.follow)
             self.sync()
+
+    def action_filter(self) -> None:
+        if not self.refused("live.filter"):
+            self._filter.open(self.context.state.filter)
+            self.sync()
+
+    def action_unfilter(self) -> None:
+        """Clear the filter; without one there is nothing to go back to."""
+        if self.context.state.filter.text:
+            self.context.state.set_filter(filters.OFF)
+            self.sync()
+
+    @on(FilterBar.Changed)
+    def _filter_changed(self, event: FilterBar.Changed) -> None:
+        self.context.state.set_filter(event.wanted)
+        self.sync()
+
+    @on(FilterBar.Closed)
+    def _filter_closed(self) -> None:
+        self.sync()
 
     def action_copy(self) -> None:
         state = self.context.state

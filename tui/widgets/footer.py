@@ -12,7 +12,7 @@ from tui.lines import Line, Span
 from tui.widgets.lines_view import LineBlock
 
 MOST_KEYS = 8
-_KEPT = frozenset({"help", "quit", "back"})
+_KEPT = frozenset({"help", "quit", "back", "shadow"})
 
 
 def _cells(key: Key) -> int:

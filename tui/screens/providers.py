@@ -1,0 +1,36 @@
+"""Every provider: its state, how fast it answers, its key and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from tui import keys, provider_page
+from tui.lines import Line, line
+from tui.screens.base import bindings
+from tui.screens.pick import PickScreen
+from tui.widgets.pick_list import PickLine
+
+
+class ProvidersScreen(PickScreen):
+    """The table, and the chosen provider in full."""
+
+    CONTEXT = keys.PROVIDERS
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.PROVIDERS)
+
+    def top_lines(self, width: int) -> Sequence[Line]:
+        return [provider_page.titles(width - 1)]
+
+    def list_lines(self, width: int) -> Sequence[PickLine]:
+        providers = self.context.state.providers
+        if not providers:
+            return [(None, line((" No provider is known yet.", "muted")))]
+        return [(name, provider_page.row(name, p, width)) for name, p in providers.items()]
+
+    def picked_lines(self, picked: str | None, width: int) -> Sequence[Line]:
+        provider = self.context.state.providers.get(picked or "")
+        if picked is None or provider is None:
+            return []
+        return provider_page.detail(picked, provider, width)
