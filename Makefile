@@ -12,7 +12,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 LOCK_NOTE := \# Exact versions with hashes for every platform; written by `make lock`, do not edit.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint test-clients test-faults bench docs lock clean env-run env-dev
+.PHONY: help run demo test check lint test-clients test-faults bench docs pictures lock clean env-run env-dev
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ lint: env-dev
 
 docs: env-run ## write the key table of the README from the code
 	@$(CLEAN_ENV) $(BIN)/python tests/support/readme_parts.py
+
+pictures: env-dev ## render the README's pictures from the program on the demo's traffic
+	@$(CLEAN_ENV) $(BIN)/python tests/support/make_pictures.py
 
 lock: ## write the lock files anew (needs uv; newer versions: make lock UPGRADE=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }

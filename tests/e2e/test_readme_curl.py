@@ -8,11 +8,11 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from anthropic_streams import TEXT
@@ -21,6 +21,7 @@ from readme_parts import ADDRESS, README, TURN_ID, Curl, call_of, curls_in
 from scripted_upstream import Request, Script, ScriptedUpstream, respond, sse
 
 from server.http import routes
+from server.http.admin import create_app
 
 MORE = "..."
 """Stands last in a list of fields that names only some."""
@@ -32,10 +33,17 @@ MESSAGE = {
     "type": "message",
     "role": "assistant",
     "model": "claude-opus-5-5",
-    "content": [{"type": "text", "text": "Hello."}],
     "stop_reason": "end_turn",
     "stop_sequence": None,
     "usage": {"input_tokens": 9, "output_tokens": 3},
+}
+COMPACT = {
+    "durable_facts": ["The report page is slow."],
+    "decisions_made": ["SQLite it is."],
+    "files_changed": [],
+    "open_questions": [],
+    "next_actions": [],
+    "context_to_discard": "",
 }
 MODEL = {
     "type": "model",
@@ -91,10 +99,13 @@ Run = Callable[[LiveGateway, str], Awaitable[Got]]
 def vendor(request: Request) -> Script:
     """What the vendors answer."""
     path = request.target.partition(b"?")[0]
-    if path == b"/v1/messages" and json.loads(request.body).get("stream"):
+    asked = json.loads(request.body) if request.body else {}
+    if path == b"/v1/messages" and asked.get("stream"):
         return sse([TEXT])
+    is_compaction = "SQLite" in str(asked.get("messages"))
+    said = json.dumps(COMPACT) if is_compaction else "Hello."
     bodies: dict[bytes, Any] = {
-        b"/v1/messages": MESSAGE,
+        b"/v1/messages": MESSAGE | {"content": [{"type": "text", "text": said}]},
         b"/v1/messages/count_tokens": {"input_tokens": 9},
         b"/v1/models": {"data": [MODEL], "has_more": False, "first_id": "a", "last_id": "a"},
         b"/v1/models/claude-opus-5-5": MODEL,
@@ -110,8 +121,10 @@ def vendor(request: Request) -> Script:
 async def world(home: Path) -> AsyncIterator[LiveGateway]:
     """A gateway that has served one turn, its vendors scripted."""
     async with ScriptedUpstream(route=vendor) as upstream:
-        settings = f'[providers.openai]\nbase_url = "{upstream.base_url}/v1"\n'
-        keys = {"OPENAI_API_KEY": "sk-x"}
+        tables = [
+            f'[providers.{n}]\nbase_url = "{upstream.base_url}/v1"' for n in ("openai", "groq")
+        ]
+        settings, keys = "\n".join(tables), {"OPENAI_API_KEY": "sk-x", "GROQ_API_KEY": "gsk_x"}
         async with live_gateway(home, upstream.base_url, env=keys, settings=settings) as gateway:
             await gateway.ask()
             await gateway.turn()
@@ -205,15 +218,25 @@ def test_a_wrong_document_would_be_noticed() -> None:
 
 
 def test_every_endpoint_has_a_line() -> None:
-    calls = [call_of(curl.command) for curl in LINES]
-    for call in calls:
-        routes.check(call.method, call.path.encode())
-    shown = {(call.method, call.path) for call in calls}
-    served = {(methods[0], path.decode()) for path, methods in routes._TABLE.items()}
-    assert served - shown == set()
-    for pattern, methods in routes._PATTERNS:
-        for method in methods:
-            assert any(m == method and pattern.fullmatch(p.encode()) for m, p in shown), pattern
+    shown = [(call.method, call.path) for call in (call_of(curl.command) for curl in LINES)]
+    for method, path in shown:
+        routes.check(method, path.encode())
+    for methods, path in served():
+        pattern = re.compile(re.sub(r"<\w+>", "[^/]+", path))
+        assert any(m in methods and pattern.fullmatch(p) for m, p in shown), (methods, path)
+
+
+def served() -> Iterator[tuple[set[str], str]]:
+    """Everything that is served: methods, any of which will do, and a path with ``<names>``."""
+    app = create_app(cast(Any, None), 1)
+    for rule in app.url_map.iter_rules():
+        yield set(rule.methods or ()) - {"OPTIONS"}, rule.rule
+    for path in routes.RELAYED:
+        yield {"POST"}, path.decode()
+    yield {"GET"}, "/v1/models"
+    yield {"GET"}, "/v1/models/<model>"
+    for path, methods in routes._TABLE.items():
+        yield set(methods), path.decode()
 
 
 def test_every_line_goes_to_this_machine() -> None:

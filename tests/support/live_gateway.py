@@ -73,9 +73,9 @@ class LiveGateway:
         fields = list(headers or [])
         if key is not None:
             fields.append((b"x-api-key", key.encode()))
-        if method == "POST" and not any(n.lower() == b"content-type" for n, _ in fields):
+        if method in ("POST", "PUT") and not any(n.lower() == b"content-type" for n, _ in fields):
             fields.append((b"content-type", b"application/json"))
-        payload = data if method == "POST" else b""
+        payload = data if method in ("POST", "PUT") else b""
         return await self.transport.request(
             self.origin, method.encode(), target.encode(), fields, payload
         )

@@ -131,6 +131,12 @@ def plain(svg: str) -> str:
     return re.sub(r"(?m)^\s+\n", "", _TEXT.sub(_words, svg))
 
 
+def shows_failure(svg: str) -> bool:
+    """Whether the screen had lost its gateway, or had not met it yet."""
+    words = svg.replace("&#160;", " ")
+    return "does not answer" in words or "Waiting for the gateway" in words
+
+
 def _file_only(path: re.Match[str]) -> str:
     """The demo's home has a new random name each time, which belongs in no picture."""
     return "config.toml".ljust(len(path.group()), _BLANK)
@@ -152,13 +158,15 @@ def _words(text: re.Match[str]) -> str:
 
 
 async def main() -> None:
-    """Write all pictures."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
+    """Write all pictures, or none."""
     async with demo() as gateway:
-        for picture in ALBUM:
-            svg = await take(gateway, picture)
-            (PICTURES / f"{picture.name}.svg").write_text(svg, "utf-8")
-            print(f"{picture.name}.svg: {len(svg) / 1000:.0f} kB")
+        album = {picture.name: await take(gateway, picture) for picture in ALBUM}
+    if broken := [name for name, svg in album.items() if shows_failure(svg)]:
+        raise SystemExit(f"the program does not work, see {', '.join(broken)}")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name, svg in album.items():
+        (PICTURES / f"{name}.svg").write_text(svg, "utf-8")
+        print(f"{name}.svg: {len(svg) / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
