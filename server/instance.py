@@ -69,8 +69,12 @@ class InstanceInfo:
     """Whether a live process holds the lock right now."""
     arguments: tuple[str, ...] = ()
     """The options it was started with, for one that takes its place."""
+    host: str | None = None
+    """The address it was told to listen on."""
     has_screen: bool = False
     """Whether it serves inside a terminal interface."""
+    is_service: bool = False
+    """Whether a service manager started it and looks after it."""
 
     @property
     def port(self) -> int | None:
@@ -167,11 +171,22 @@ class InstanceLock:
         raise AlreadyRunning(info)
 
     def publish(
-        self, host: str, port: int, *, arguments: Sequence[str] = (), has_screen: bool = False
+        self,
+        host: str,
+        port: int,
+        *,
+        arguments: Sequence[str] = (),
+        has_screen: bool = False,
+        is_service: bool = False,
     ) -> str:
         """Write where and how the gateway serves; returns the URL that others will read."""
         url = connect_url(host, port)
-        self._about = {"arguments": list(arguments), "screen": has_screen}
+        self._about = {
+            "host": host,
+            "arguments": list(arguments),
+            "screen": has_screen,
+            "service": is_service,
+        }
         self._write(url)
         return url
 
@@ -278,7 +293,9 @@ def _parse(fd: int, *, is_held: bool) -> InstanceInfo:
             url=None if url is None else str(url),
             is_held=is_held,
             arguments=tuple(map(str, line.get("arguments", ()))),
+            host=line.get("host"),
             has_screen=bool(line.get("screen", False)),
+            is_service=bool(line.get("service", False)),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return unknown

@@ -91,6 +91,14 @@ class Leases:
         line = {"pid": pid, "agent": pid, "agent_started": start_ticks(pid)}
         private_files.replace(path, json.dumps(line).encode() + b"\n")
 
+    def was_kept(self, pid: int) -> bool:
+        """Whether ``keep`` was called for process ``pid``, which may have died since."""
+        return (self._folder / f"{_KEPT}{pid}{_SUFFIX}").exists()
+
+    def is_kept(self, pid: int) -> bool:
+        """Whether process ``pid`` lives and ``keep`` was called for it."""
+        return _agent_of(self._folder / f"{_KEPT}{pid}{_SUFFIX}") == pid
+
     def agents(self) -> list[int]:
         """The pids of living agents that run under a lease."""
         found: list[int] = []

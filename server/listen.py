@@ -90,7 +90,9 @@ class Listener:
     """Serves an ASGI application on one bound socket until ``close``."""
 
     def __init__(self, app: ASGIFramework, sock: socket.socket) -> None:
-        self._app = ASGIWrapper(app)
+        self._app = ASGIWrapper(self._told(app))
+        self._is_leaving = False
+        self._emptied = asyncio.Event()
         self._sock = sock
         self._config = hypercorn_config()
         assert_config(self._config)
@@ -108,6 +110,48 @@ class Listener:
         """The port really bound."""
         return int(self._sock.getsockname()[1])
 
+    def fileno(self) -> int:
+        """The descriptor of the listening socket."""
+        return self._sock.fileno()
+
+    def leave(self) -> None:
+        """Accept no more; connections that are open end with their next request's answer.
+
+        The port stays open as long as another process holds the socket too.
+        """
+        self._is_leaving = True
+        if self._server is not None:
+            self._server.close()
+        self._look_if_empty()
+
+    async def emptied(self) -> None:
+        """Wait until the last connection has ended after ``leave``."""
+        await self._emptied.wait()
+
+    def _look_if_empty(self) -> None:
+        if self._is_leaving and not self._connections:
+            self._emptied.set()
+
+    def _told(self, app: ASGIFramework) -> ASGIFramework:
+        """``app``; a request that comes while we leave is told that its connection ends.
+
+        Decided with the request, so that an answer's pieces take no detour in ordinary times.
+        """
+
+        async def serve(scope: Any, receive: Any, send: Any) -> None:
+            if not self._is_leaving or scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+
+            async def say_close(event: Any) -> None:
+                if event["type"] == "http.response.start":
+                    event = {**event, "headers": [*event["headers"], (b"connection", b"close")]}
+                await send(event)
+
+            await app(scope, receive, say_close)
+
+        return cast(ASGIFramework, serve)
+
     async def start(self) -> None:
         """Run the application's start-up and accept connections."""
         loop = asyncio.get_running_loop()
@@ -120,7 +164,7 @@ class Listener:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(self._ended)
         guarded = cast(asyncio.StreamReader, GuardedReader(reader, self.nonce))
         loop = asyncio.get_running_loop()
         state = cast(Any, self._state)
@@ -130,6 +174,10 @@ class Listener:
         # Only ``close`` cancels this task, and asyncio would report that as a crash of ours.
         with contextlib.suppress(asyncio.CancelledError):
             await server
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        self._look_if_empty()
 
     async def close(self) -> None:
         """Stop accepting, let idle connections go, then end what is left after a short grace."""

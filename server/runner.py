@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from server.clock import Clock, SystemClock
 from server.gateway import Gateway
@@ -22,6 +24,14 @@ from server.listen import BindError, bind
 from server.paths import Paths
 from server.processes import owner_of_port, port_taken
 from server.settings_file import Loaded
+from server.succession import (
+    Hello,
+    Inheritance,
+    SuccessionError,
+    Successor,
+    hand_over,
+    inherit,
+)
 from server.tasks import spawn
 
 _log = logging.getLogger("sbgw")
@@ -47,6 +57,8 @@ class Stop:
     def __init__(self) -> None:
         self.draining = asyncio.Event()
         self.forced = asyncio.Event()
+        self.replaced = asyncio.Event()
+        """Set when another gateway asks to take this one's place."""
         self.ended = asyncio.Event()
         """Set when draining is over; a front end leaves then."""
 
@@ -76,6 +88,13 @@ class RunOptions:
     is_demo: bool = False
     has_lease: bool = False
     """Started by a launcher: end once nobody uses it."""
+    has_screen: bool = False
+    is_service: bool = False
+    """A service manager started it: only that one may replace it."""
+    arguments: tuple[str, ...] = ()
+    """The options given, for a gateway that takes this one's place."""
+    successor: Path | None = None
+    """Where to wait for the gateway whose place is taken."""
     say: Callable[[str], None] = lambda line: None
     """Narration for the user."""
 
@@ -100,16 +119,18 @@ async def _run(
     clock: Clock,
 ) -> Exit:
     make_state_dir(loaded.paths)
+    if options.successor is not None:
+        return await _succeed(loaded, env, options, front, clock)
     lock = InstanceLock(loaded.paths, clock)
     try:
         lock.acquire()
-        secret = load_secret(loaded.paths)
     except AlreadyRunning as error:
         stop = f" with: kill {error.info.pid}" if error.info.pid else ""
         raise CannotStart(f"{error}; use it, or stop it{stop}", Exit.BIND) from error
     except InstanceError as error:
         raise CannotStart(str(error), Exit.BIND) from error
     try:
+        secret = _secret(loaded.paths)
         gateway = _build(
             loaded,
             env=env,
@@ -120,10 +141,82 @@ async def _run(
         )
         settings = loaded.settings.server
         await _start(gateway, _bind(settings.host, settings.port))
-        lock.publish(settings.host, gateway.port)
-        return await _serve(gateway, options, front, settings.drain_s)
+        _publish(lock, gateway, options)
+        return await _serve(gateway, options, front, lock)
+    except CannotStart:
+        raise
+    except Exception:
+        # The line stays: launchers bring back a gateway that did not end in order.
+        lock.leave_to_successor()
+        raise
     finally:
         lock.release()
+
+
+async def _succeed(
+    loaded: Loaded,
+    env: Mapping[str, str],
+    options: RunOptions,
+    front: FrontEnd,
+    clock: Clock,
+) -> Exit:
+    """Run in the place of a gateway that hands over its socket and its lock."""
+    inherited = await asyncio.to_thread(_inherit, loaded, cast(Path, options.successor))
+    lock = InstanceLock.adopt(loaded.paths, clock, inherited.lock_fd)
+    gateway: Gateway | None = None
+    try:
+        gateway = _build(
+            loaded, env=env, secret=_secret(loaded.paths), instance=lock.instance, clock=clock
+        )
+        await _start(gateway, inherited.sock)
+        await asyncio.to_thread(inherited.claim)
+    except BaseException as error:
+        # The old gateway goes on and holds this lock too, so its line must stay.
+        lock.leave_to_successor()
+        if gateway is not None and not isinstance(error, CannotStart):
+            await gateway.stop()
+        if isinstance(error, SuccessionError):
+            raise CannotStart(str(error), Exit.BIND) from error
+        raise
+    try:
+        options = replace(options, has_lease=inherited.hello.has_lease)
+        _publish(lock, gateway, options)
+        return await _serve(gateway, options, front, lock)
+    except Exception:
+        lock.leave_to_successor()
+        raise
+    finally:
+        lock.release()
+
+
+def _inherit(loaded: Loaded, path: Path) -> Inheritance:
+    try:
+        inherited = inherit(path)
+    except SuccessionError as error:
+        raise CannotStart(str(error), Exit.BIND) from error
+    server, hello = loaded.settings.server, inherited.hello
+    if server.host != hello.host or server.port not in (0, hello.port):
+        inherited.refuse()
+        text = f"the settings ask for {server.host}:{server.port}, not for the socket of the old"
+        raise CannotStart(f"{text} gateway ({hello.host}:{hello.port})", Exit.BIND)
+    return inherited
+
+
+def _secret(paths: Paths) -> bytes:
+    try:
+        return load_secret(paths)
+    except InstanceError as error:
+        raise CannotStart(str(error), Exit.BIND) from error
+
+
+def _publish(lock: InstanceLock, gateway: Gateway, options: RunOptions) -> None:
+    lock.publish(
+        gateway.loaded.settings.server.host,
+        gateway.port,
+        arguments=options.arguments,
+        has_screen=options.has_screen,
+        is_service=options.is_service,
+    )
 
 
 def make_state_dir(paths: Paths) -> None:
@@ -158,33 +251,87 @@ def _bind(host: str, port: int) -> socket.socket:
         raise CannotStart(text, Exit.BIND) from error
 
 
-async def _serve(gateway: Gateway, options: RunOptions, front: FrontEnd, drain_s: float) -> Exit:
+async def _serve(
+    gateway: Gateway, options: RunOptions, front: FrontEnd, lock: InstanceLock
+) -> Exit:
     stop = Stop()
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.request)
+    if not options.is_demo:
+        loop.add_signal_handler(signal.SIGUSR1, stop.replaced.set)
     gc.collect()
     gc.freeze()
     shown = spawn("front end", _shown(front, gateway, stop))
     idle = spawn("idle watch", _idle(gateway, stop)) if options.has_lease else None
+    heirs = spawn("successor", _await_successor(gateway, stop, options, lock, idle))
     try:
-        await stop.draining.wait()
-        await _drain(gateway, stop, options, drain_s)
+        await _until_over(gateway, stop, options, heirs)
         left = len(gateway.services.active)
         stop.ended.set()
         await asyncio.wait({shown}, timeout=_FRONT_LEAVES_S)
     finally:
-        for task in (idle, shown):
+        for task in (idle, shown, heirs):
             if task is not None:
                 task.cancel()
         await gateway.stop()
         await asyncio.wait({shown})
-        for number in _SIGNALS:
+        for number in (*_SIGNALS, signal.SIGUSR1):
             loop.remove_signal_handler(number)
     error = None if shown.cancelled() else shown.exception()
     if error is not None:
         raise error
     return Exit.INTERRUPT if left else Exit.OK
+
+
+async def _until_over(
+    gateway: Gateway, stop: Stop, options: RunOptions, heirs: asyncio.Task[None]
+) -> None:
+    """Until there is nothing left to serve here."""
+    told = spawn("told to stop", stop.draining.wait())
+    await asyncio.wait({told, heirs}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if stop.draining.is_set():
+        await _drain(gateway, stop, options, gateway.loaded.settings.server.drain_s)
+
+
+async def _await_successor(
+    gateway: Gateway,
+    stop: Stop,
+    options: RunOptions,
+    lock: InstanceLock,
+    idle: asyncio.Task[None] | None,
+) -> None:
+    """Returns when another gateway has taken this one's place and nothing runs here any more."""
+    while True:
+        await stop.replaced.wait()
+        stop.replaced.clear()
+        try:
+            heir = await asyncio.to_thread(_hand_over, gateway, options, lock)
+        except (SuccessionError, RuntimeError) as error:
+            _log.warning("nothing was handed over: %s", error)
+            continue
+        break
+    if idle is not None:
+        idle.cancel()
+    lock.leave_to_successor()
+    leaving = spawn("leave", gateway.leave(is_watched=options.has_screen))
+    # One turn of the loop, so that this process accepts no more before the other is told.
+    await asyncio.sleep(0)
+    heir.take_over()
+    options.say("another gateway took over; running answers end here")
+    try:
+        await leaving
+    finally:
+        leaving.cancel()
+
+
+def _hand_over(gateway: Gateway, options: RunOptions, lock: InstanceLock) -> Successor:
+    state_dir = gateway.loaded.paths.state_dir
+    is_kept = Leases(state_dir / LEASES_FOLDER).is_kept(os.getpid())
+    host = gateway.loaded.settings.server.host
+    hello = Hello(host, gateway.port, options.has_lease and not is_kept)
+    return hand_over(state_dir, hello, gateway.listener.fileno(), lock.fileno())
 
 
 async def _shown(front: FrontEnd, gateway: Gateway, stop: Stop) -> None:

@@ -23,6 +23,9 @@ from tui.command_base import (
     port_number,
     say,
 )
+from tui.doctor import doctor
+from tui.init import init
+from tui.install.commands import COMMANDS as INSTALL_COMMANDS
 from tui.lifecycle.aliases import ALIASES, ANSWERED
 from tui.lifecycle.commands import COMMANDS
 
@@ -113,6 +116,7 @@ class _Group(click.Group):
 @click.option("--no-ui", is_flag=True, help="Serve without a screen; logs go to stderr.")
 @click.option("--demo", is_flag=True, help="Simulated upstream and traffic; needs no key.")
 @click.option("--lease", is_flag=True, hidden=True)
+@click.option("--service", is_flag=True, hidden=True)
 @click.option("--successor", type=click.Path(path_type=Path), hidden=True)
 @click.pass_context
 def cli(
@@ -124,6 +128,7 @@ def cli(
     no_ui: bool,
     demo: bool,
     lease: bool,
+    service: bool,
     successor: Path | None,
 ) -> int:
     """A local gateway between coding agents and model providers, with a live screen.
@@ -133,7 +138,12 @@ def cli(
     ctx.obj = {"config": config, "host": host, "port": port, "log_level": log_level}
     if ctx.invoked_subcommand is not None:
         return 0
-    ways = {"has_lease": lease, "successor": successor, "arguments": gateway_arguments(ctx)}
+    ways = {
+        "has_lease": lease,
+        "is_service": service,
+        "successor": successor,
+        "arguments": gateway_arguments(ctx),
+    }
     return _serve(ctx, has_ui=not no_ui, is_demo=demo, ways=ways)
 
 
@@ -227,11 +237,11 @@ def _program() -> str:
     return PROGRAM
 
 
-def _launch_settings(loaded: Loaded, **more: Any) -> LaunchSettings:
-    """What an agent is started with, from the settings."""
+def _launch_settings(loaded: Loaded, vendor: str = "anthropic", **more: Any) -> LaunchSettings:
+    """What an agent of ``vendor`` is started with, from the settings."""
     from tui.launcher import LaunchSettings
 
-    provider = loaded.settings.provider("anthropic")
+    provider = loaded.settings.provider(vendor)
     return LaunchSettings(
         paths=loaded.paths,
         host=loaded.settings.server.host,
@@ -319,6 +329,27 @@ def claude(ctx: click.Context, label: str | None, args: tuple[str, ...]) -> int:
     return launch_claude(args, settings=settings, env=os.environ, cwd=Path.cwd())
 
 
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    short_help="Run Codex through the gateway.",
+)
+@click.option("--label", help="Name to record this session's cost under.")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def codex(ctx: click.Context, label: str | None, args: tuple[str, ...]) -> int:
+    """Run Codex through the gateway, which is started if none runs.
+
+    ARGS go to codex after the overrides that point it here; nothing is written into its home.
+    Codex's own help: sbgw-tui codex -- --help
+    """
+    from tui.launcher import launch_codex
+
+    loaded = load_settings(ctx)
+    arguments = gateway_arguments(ctx)
+    settings = _launch_settings(loaded, "openai", gateway_arguments=arguments, label=label)
+    return launch_codex(args, settings=settings, env=os.environ, cwd=Path.cwd())
+
+
 @cli.command(short_help="Say how the gateway understands one request.")
 @click.argument("file", type=click.File("rb"))
 @click.pass_context
@@ -382,5 +413,5 @@ def trust(ctx: click.Context, file: Path, undo: bool) -> int:
     return 0
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *INSTALL_COMMANDS, doctor, init):
     cli.add_command(_command)

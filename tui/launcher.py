@@ -14,9 +14,10 @@ from pathlib import Path
 
 from server.clock import Clock, SystemClock
 from server.instance import InstanceError, InstanceInfo, connect_url, read
-from server.leases import LEASES_FOLDER, Lease, Leases
+from server.leases import LEASES_FOLDER, Leases
 from tui.claude_setup import ClaudeSetup, home_of, keychain_login, read_setup
 from tui.client import GatewayUnreachableError, Health, call
+from tui.codex_setup import codex_launch, read_codex_setup
 from tui.launch_child import run_in_foreground
 from tui.launch_env import (
     ChildEnvironment,
@@ -48,6 +49,9 @@ _NOT_INSTALLED = (
 )
 
 
+_NO_CODEX = "codex was not found on your PATH: install Codex (npm install -g @openai/codex), then start again"
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchSettings:
     """What the launcher takes from the settings."""
@@ -72,6 +76,16 @@ def say_on_stderr(line: str) -> None:
     sys.stderr.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An agent ready to be run against a gateway."""
+
+    program: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
 def launch_claude(
     args: Sequence[str],
     *,
@@ -92,26 +106,94 @@ def launch_claude(
     if program is None:
         say(_NOT_INSTALLED)
         return EXIT_NOT_FOUND
-    try:
+
+    def check() -> None:
         setup = read_claude_setup(env, cwd, args)
         refuse_conflicts(env, setup, _target(settings, _expected_url(settings)))
+
+    def start(url: str) -> Start:
+        child = child_environment(settings, env, cwd, read_claude_setup(env, cwd, args), url)
+        return Start(program, ("claude", *args), child.env, child.notes)
+
+    return _launch(
+        settings,
+        env,
+        check,
+        start,
+        gateway_command=gateway_command,
+        clock=clock or SystemClock(),
+        start_limit_s=start_limit_s,
+        say=say,
+    )
+
+
+def launch_codex(
+    args: Sequence[str],
+    *,
+    settings: LaunchSettings,
+    env: Mapping[str, str],
+    cwd: Path,
+    gateway_command: Sequence[str] | None = None,
+    clock: Clock | None = None,
+    start_limit_s: float = START_LIMIT_S,
+    say: Callable[[str], None] = say_on_stderr,
+) -> int:
+    """Run ``codex ARGS`` through this home's gateway, like ``launch_claude``.
+
+    ``settings.upstream_base_url`` and ``has_own_key`` are those of the ``openai`` provider. Codex
+    is pointed here by ``-c`` overrides; nothing is written into its home.
+    """
+    program = shutil.which("codex", path=env.get("PATH", ""))
+    if program is None:
+        say(_NO_CODEX)
+        return EXIT_NOT_FOUND
+
+    def start(url: str) -> Start:
+        labels = labels_of(settings, env, cwd)
+        launch = codex_launch(env, read_codex_setup(env), _target(settings, url), labels)
+        return Start(program, ("codex", *launch.arguments, *args), launch.env)
+
+    return _launch(
+        settings,
+        env,
+        lambda: start(_expected_url(settings)),
+        start,
+        gateway_command=gateway_command,
+        clock=clock or SystemClock(),
+        start_limit_s=start_limit_s,
+        say=say,
+    )
+
+
+def _launch(
+    settings: LaunchSettings,
+    env: Mapping[str, str],
+    check: Callable[[], object],
+    start: Callable[[str], Start],
+    *,
+    gateway_command: Sequence[str] | None,
+    clock: Clock,
+    start_limit_s: float,
+    say: Callable[[str], None],
+) -> int:
+    """Find or start the gateway, then run the agent; ``check`` refuses before one is started."""
+    try:
+        check()
         with Leases(settings.paths.make_state_dir() / LEASES_FOLDER).take() as lease:
             argv = gateway_command or gateway_argv(settings.gateway_arguments)
             found = ensure_gateway(
-                settings.paths,
-                GatewayCommand(argv, env),
-                clock or SystemClock(),
-                limit_s=start_limit_s,
+                settings.paths, GatewayCommand(argv, env), clock, limit_s=start_limit_s
             )
             if note := about_gateway(found, settings, is_seen=sys.stderr.isatty()):
                 say(note)
             _check_key(found.health, settings.key)
-            child = child_environment(settings, env, cwd, setup, found.health.url)
-            for note in child.notes:
+            agent = start(found.health.url)
+            for note in agent.notes:
                 say(note)
-            reviver = _reviver(settings, env, gateway_command, clock or SystemClock())
-            with reviving(reviver):
-                return _run(program, args, child.env, lease, say)
+            with reviving(_reviver(settings, env, gateway_command, clock)):
+                return run_in_foreground(
+                    agent.program, list(agent.argv), agent.env, on_start=lease.set_agent, say=say
+                )
     except LaunchRefused as error:
         say(str(error))
         return EXIT_USAGE
@@ -180,7 +262,7 @@ def about_gateway(found: Found, settings: LaunchSettings, *, is_seen: bool) -> s
     if found.was_started and is_seen:
         return f"started a gateway at {url} in the background; it ends a minute after its last use"
     if settings.gateway_arguments and not found.was_started:
-        return f"using the gateway that runs at {url}: the options before `claude` do not change it"
+        return f"using the gateway that runs at {url}: the options before the agent's name do not change it"
     return None
 
 
@@ -207,14 +289,3 @@ def _check_key(gateway: Health, key: str) -> None:
             f"the gateway at {gateway.url} was started with another gateway key: start it again, "
             "or set STACKBILT_GATEWAY_KEY here as it was there"
         )
-
-
-def _run(
-    program: str,
-    args: Sequence[str],
-    env: Mapping[str, str],
-    lease: Lease,
-    say: Callable[[str], None],
-) -> int:
-    argv = ["claude", *args]
-    return run_in_foreground(program, argv, env, on_start=lease.set_agent, say=say)

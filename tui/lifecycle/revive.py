@@ -21,6 +21,7 @@ from tui.launch_gateway import (
     ensure_gateway,
     gateway_argv,
 )
+from tui.lifecycle.succession import stay_kept
 
 WATCH_S = 0.5
 """How often the lock is looked at."""
@@ -61,6 +62,7 @@ class Reviver:
             if dead is None or dead.is_held or dead.url is None:
                 return True
             ensure_gateway(self.paths, self.command_of(dead), self.clock)
+            stay_kept(self.paths, dead)
         except (InstanceError, StartFailed, OSError):
             return False
         return True

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from server.clock import Clock
-from server.instance import InstanceError, InstanceInfo, connect_url
+from server.instance import InstanceInfo, connect_url
 from server.leases import LEASES_FOLDER, Leases
 from server.paths import Paths
 from tui.client import GatewayUnreachableError, Health, Reply, call
@@ -74,7 +74,12 @@ def up(target: Target) -> tuple[int, str | None]:
         target.say(f"the gateway already runs at {url} (pid {before.info.pid})")
     else:
         target.say(f"the gateway runs at {url}; its log: {target.paths.log_file}")
-    if call(found, "GET", "/providers", key=target.key).status in (401, 403):
+    try:
+        has_our_key = call(found, "GET", "/providers", key=target.key).status not in (401, 403)
+    except GatewayUnreachableError as error:
+        target.say(str(error))
+        return EXIT_UNREACHABLE, None
+    if not has_our_key:
         target.say(
             "it was started with another gateway key than the one in force here: "
             "sbgw-tui restart gives it this one"
@@ -194,11 +199,14 @@ def restart(target: Target, options: DownOptions) -> tuple[int, str | None]:
             f"the gateway runs in a screen (pid {info.pid}): quit it there and start it again"
         )
         return EXIT_USAGE, None
+    if info.is_service:
+        target.say("the gateway runs as a service: systemctl --user restart sbgw-tui")
+        return EXIT_USAGE, None
     if now.state is State.UP and target.is_at(info) and not options.is_now:
         try:
             url = succeed(target.paths, info, target.command(), target.clock)
-        except CannotHandOver as error:
-            target.say(f"the old gateway could not hand over ({error}); it goes on as before")
+        except (CannotHandOver, StartFailed) as error:
+            target.say(f"no gateway took over, the old one goes on as before: {error}")
             return error.exit_code, info.url
         target.say(f"a fresh gateway runs at {url}; running answers end in the old one")
         return 0, url
@@ -246,6 +254,3 @@ def _tell_routes(target: Target, table: Reply) -> None:
     for name, entries in lists.items():
         if entries and entries[0] != "baseline":
             target.say(f"  {name} may go to {', '.join(entries)}")
-
-
-__all__ = ["DownOptions", "InstanceError", "Target", "down", "restart", "shadow", "tell", "up"]

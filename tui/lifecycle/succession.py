@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from server import private_files
 from server.clock import Clock
-from server.instance import InstanceInfo
+from server.instance import InstanceInfo, read
+from server.leases import LEASES_FOLDER, Leases
 from server.paths import Paths
 from server.succession import NOTE
-from tui.launch_gateway import EXIT_UNREACHABLE, GatewayCommand, StartedGateway
+from tui.launch_gateway import (
+    EXIT_UNREACHABLE,
+    GatewayCommand,
+    LaunchPaths,
+    StartedGateway,
+)
 from tui.lifecycle.state import State, look
 from tui.lifecycle.stop import send
 
@@ -43,6 +51,28 @@ def succeed(
     Works on the calling process's own gateway too, from a thread: that is how a screen leaves
     its gateway behind. Raises ``CannotHandOver`` or ``StartFailed``; nothing has changed then.
     """
+    with _alone(paths):
+        found = read(paths)
+        if found is not None and found.is_held and found.url and found.instance != info.instance:
+            return found.url
+        return _succeed(paths, info, command, clock, pause)
+
+
+@contextmanager
+def _alone(paths: Paths) -> Iterator[None]:
+    """One succession at a time: the note in the state folder names one successor."""
+    with private_files.open_to_append(paths.make_state_dir() / f"{NOTE}.lock") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _succeed(
+    paths: Paths,
+    info: InstanceInfo,
+    command: GatewayCommand,
+    clock: Clock,
+    pause: Callable[[float], None],
+) -> str:
     # Not in the state folder: the path of a Unix socket may have about a hundred bytes only.
     folder = Path(tempfile.mkdtemp(prefix="sbgw-"))
     note = paths.state_dir / NOTE
@@ -91,4 +121,15 @@ class _Handing:
             return bool(url)
 
         self.wait(started, is_replaced)
+        stay_kept(self.paths, old)
         return url
+
+
+def stay_kept(paths: LaunchPaths, old: InstanceInfo) -> None:
+    """Keep the gateway that took the place of one that was kept up."""
+    leases = Leases(paths.make_state_dir() / LEASES_FOLDER)
+    if old.pid is None or not leases.was_kept(old.pid):
+        return
+    heir = read(paths)
+    if heir is not None and heir.pid is not None:
+        leases.keep(heir.pid)
