@@ -106,9 +106,6 @@ def notes(
         if (value := secrets.reveal(name)) is not None and not is_header_text(value):
             message = f"{name} cannot be a key: it holds spaces or unprintable characters"
             yield Warning_("error", "bad-key", message)
-    if not settings.routing.shadow:
-        message = "routing.shadow = false has no effect yet: this version only observes"
-        yield Warning_("warning", "always-shadow", message)
     yield from _routing_notes(settings)
     yield from _provider_notes(settings)
     for name in _CLIENT_URLS:
