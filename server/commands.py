@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,16 +11,20 @@ from server import routing_view
 from server.bus import Bus
 from server.config import RoutingSettings
 from server.engine import CommandResult
+from server.move_prices import MovePrices
 from server.planning import Planner
-from server.record import Saving
-from server.routing_view import Price
+from server.routing_change import BadChange, read_change, route_change
+from server.savings_assumptions import Assumptions
+from server.savings_quote import Quoter
 from server.services import Services
 from server.settings_edit import changed, persist
 from server.settings_errors import SettingsError
 from server.settings_file import Loaded
-from server.settings_types import KINDS, ROUTE_CLASSES
+from server.settings_keys import join
 
 WHAT_IF_TURNS = 1_000
+TURNS_AT_ONCE = 4
+"""Planned anew before running streams get their turn."""
 
 SHADOW_KEY = "routing.shadow"
 
@@ -35,15 +40,15 @@ class Routing:
         *,
         recent: Callable[[], Iterable[Mapping[str, Any]]],
         hits: Callable[[], tuple[Mapping[str, int], Mapping[str, int]]],
-        price: Price,
     ) -> None:
         self._loaded = loaded
         self._services = services
         self._planner = planner
         self._recent = recent
         self._hits = hits
-        self._price = price
         self._unsaved: set[str] = set()
+        self._kept: dict[str, str] = {}
+        """Keys written since the start, and where."""
         self._shown: tuple[RoutingSettings, dict[str, Any]] | None = None
 
     @property
@@ -60,8 +65,11 @@ class Routing:
         if self._shown is None or self._shown[0] is not self.table:
             content = routing_view.table_json(self.table, self._loaded.provenance)
             self._shown = (self.table, content)
+        return self._with_state(self._shown[1])
+
+    def _with_state(self, content: Mapping[str, Any]) -> dict[str, Any]:
         hits, kind_hits = self._hits()
-        return routing_view.as_json(self._shown[1], self._unsaved, hits, kind_hits)
+        return routing_view.as_json(content, self._unsaved, self._kept, hits, kind_hits)
 
     async def run(self, name: str, arguments: Mapping[str, Any]) -> CommandResult | None:
         """Run a command of ``server.engine``; ``None`` when it is not one of these."""
@@ -70,14 +78,17 @@ class Routing:
             "preview_live": self.preview_live,
             "set_route": self.set_route,
             "check_route": self.check_route,
+            "set_mode": self.set_mode,
+            "change_routing": self.change_routing,
         }
         command = commands.get(name)
         if command is None:
             return None
         try:
-            return await command(**arguments)
+            inspect.signature(command).bind(**arguments)
         except TypeError:
             return CommandResult(False, f"{name} was called with the wrong arguments")
+        return await command(**arguments)
 
     async def set_shadow(
         self, enabled: bool, remember: bool = False, source: str = "the screen"
@@ -100,44 +111,106 @@ class Routing:
 
     async def preview_live(self) -> CommandResult:
         """What would change if shadow went off now, over recent turns."""
-        found = self._effect(self.table)
+        found = await self._effect(self.table)
         return CommandResult(True, "", found.as_json())
 
     async def check_route(self, name: str, entries: Sequence[str]) -> CommandResult:
         """What another preference list would do, without changing anything."""
         try:
-            table = changed(self._services.settings, _route_change(name, entries)).routing
+            change = route_change(name, list(entries))
+            table = changed(self._services.settings, change).routing
         except SettingsError as error:
             return CommandResult(False, str(error))
-        before, after = self._effect(self.table, name), self._effect(table, name)
-        return CommandResult(True, "", {"before": before.as_json(), "after": after.as_json()})
+        return CommandResult(True, "", await self._both(self.table, table, name))
 
     async def set_route(
         self, name: str, entries: Sequence[str], source: str = "the screen"
     ) -> CommandResult:
         """Set a class's or kind's preference list and keep it, comments and all."""
-        change = _route_change(name, entries)
+        said = f"{name} now goes to {', '.join(entries) or 'where its class goes'}."
+        return await self._change_one(route_change(name, list(entries)), said, source)
+
+    async def set_mode(
+        self, name: str, mode: str | None, source: str = "the screen"
+    ) -> CommandResult:
+        """Set how far a class or kind may go and keep it; ``None`` takes its own mode away."""
+        said = f"{name} is in mode {mode}." if mode else f"{name} has no mode of its own."
+        if mode is not None and self.table.shadow:
+            said += " It counts once shadow is off."
+        change = {join(("routing", "modes", name)): mode}
+        return await self._change_one(change, said, source)
+
+    async def change_routing(
+        self,
+        change: Mapping[str, Any],
+        dry_run: bool = False,
+        remember: bool = True,
+        source: str = "the screen",
+    ) -> CommandResult:
+        """Change any part of the table but shadow; see ``server.routing_change``.
+
+        ``dry_run`` changes nothing and shows the table as it would be; without ``remember`` the
+        change ends with this run.
+        """
+        before = self.table
         try:
-            self._set(change)
-        except SettingsError as error:
+            changes = read_change(change)
+            after = changed(self._services.settings, changes).routing
+        except (BadChange, SettingsError) as error:
             return CommandResult(False, str(error))
-        reason = await self._keep(change)
-        self._bus.publish("routing.changed", routing=self.as_json(), source=source)
-        data = {"routing": self.as_json(), "persisted": reason is None, "reason": reason}
-        text = f"{name} now goes to {', '.join(entries)}."
-        if reason:
-            text += f" Not kept: {reason}."
-        return CommandResult(True, text, data)
+        data: dict[str, Any] = {"applied": False, "persisted": False, "reason": None}
+        if dry_run:
+            table = routing_view.table_json(after, self._loaded.provenance)
+            data |= {"source": None, "routing": self._with_state(table)}
+        else:
+            data |= await self._apply(changes, remember=remember, source=source)
+        data["effect"] = await self._both(before, after)
+        return CommandResult(True, _said(data), data)
 
     # ------------------------------------------------------------------ inside
 
     def _set(self, changes: Mapping[str, Any]) -> None:
         self._services.settings = changed(self._services.settings, changes)
 
+    async def _change_one(
+        self, changes: Mapping[str, Any], said: str, source: str
+    ) -> CommandResult:
+        try:
+            data = await self._apply(changes, remember=True, source=source)
+        except SettingsError as error:
+            return CommandResult(False, str(error))
+        if data["reason"]:
+            said += f" Not kept: {data['reason']}."
+        return CommandResult(True, said, data)
+
+    async def _apply(
+        self, changes: Mapping[str, Any], *, remember: bool, source: str
+    ) -> dict[str, Any]:
+        """Put checked changes into force and tell everybody."""
+        self._set(changes)
+        reason = None
+        if remember:
+            reason = await self._keep(changes)
+        else:
+            self._note_unsaved(set(changes))
+        is_kept = remember and reason is None
+        self._bus.publish("routing.changed", routing=self.as_json(), source=source)
+        return {
+            "applied": True,
+            "persisted": is_kept,
+            "reason": reason,
+            "source": str(self._loaded.config_file) if is_kept else routing_view.UNSAVED,
+            "routing": self.as_json(),
+        }
+
     async def _keep(self, changes: Mapping[str, Any]) -> str | None:
         reason = await asyncio.to_thread(persist, self._loaded, changes)
         if reason is None:
             self._unsaved.difference_update(changes)
+            self._kept |= {
+                key: "default" if value is None else str(self._loaded.config_file)
+                for key, value in changes.items()
+            }
         else:
             self._note_unsaved(set(changes))
         return reason
@@ -148,25 +221,26 @@ class Routing:
         if self.table.shadow == self._loaded.settings.routing.shadow:
             self._unsaved.discard(SHADOW_KEY)
 
-    def _effect(self, table: RoutingSettings, name: str | None = None) -> routing_view.Effect:
-        rows = [
-            row for row in self._recent() if name is None or name in (row["route"], row["kind"])
-        ]
-        return routing_view.effect(table, rows[:WHAT_IF_TURNS], self._planner.what_if, self._price)
+    async def _both(
+        self, before: RoutingSettings, after: RoutingSettings, name: str | None = None
+    ) -> dict[str, Any]:
+        old, new = await self._effect(before, name), await self._effect(after, name)
+        return {"before": old.as_json(), "after": new.as_json()}
+
+    async def _effect(self, table: RoutingSettings, name: str | None = None) -> routing_view.Effect:
+        rows = list(self._recent())[:WHAT_IF_TURNS]
+        services = self._services
+        models = {n: provider.model for n, provider in services.settings.providers.items()}
+        price = MovePrices(rows, Quoter(services.prices, Assumptions(), models), services.clock)
+        found = routing_view.Effect()
+        steps = routing_view.steps(found, table, rows, self._planner.what_if, price, name)
+        for number, _ in enumerate(steps, 1):
+            if number % TURNS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
 
 
-def saving_of(row: Mapping[str, Any], provider: str, model: str | None) -> Saving | None:
-    """What a turn would have saved at a place, where that is the one it was projected for."""
-    proposal, saving = row.get("proposal"), row.get("saving")
-    if not proposal or not saving or (proposal["provider"], proposal["model"]) != (provider, model):
-        return None
-    return Saving(**saving)
-
-
-def _route_change(name: str, entries: Sequence[str]) -> dict[str, Any]:
-    if name in ROUTE_CLASSES:
-        return {f"routing.routes.{name}": list(entries)}
-    if name in KINDS:
-        return {f"routing.kinds.{name}": list(entries) or None}
-    # The settings' own error names the nearest known one.
-    return {f"routing.routes.{name}": list(entries)}
+def _said(data: Mapping[str, Any]) -> str:
+    if not data["applied"]:
+        return "Nothing was changed; this is what would happen."
+    return f"Changed. Not kept: {data['reason']}." if data["reason"] else "Changed."

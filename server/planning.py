@@ -13,7 +13,7 @@ from providers.upstream import Upstream
 from server.config import RoutingSettings, Settings
 from server.credentials import Access, Credential, choose
 from server.policy import Carries, NoCandidate, Place, Plan, Question, Target, plan, routing_version
-from server.record import Turn
+from server.record import Candidate, Turn
 
 REMEMBERED_AGENTS = 2_000
 """Sub-agents whose model is remembered; of more, the oldest are taken for new ones."""
@@ -63,6 +63,9 @@ class Planner:
         def has_credential(name: str) -> bool:
             return self.credential(turn.protocol, access, headers, name) is not None
 
+        named = None if routing.shadow else self.named(turn.model_asked)
+        if named is not None and has_credential(named.provider):
+            return asked_for(named)
         stuck_to = self._agents.get(_agent(turn)) if turn.agent else None
         made = plan(
             routing,
@@ -81,6 +84,23 @@ class Planner:
         )
         self._remember(turn, made)
         return made
+
+    def named(self, model: str | None) -> Target | None:
+        """The target a client names itself, as ``GET /v1/models`` lists it: ``provider/model``.
+
+        Only what the user's own routes name counts, so no client can reach further than they do.
+        """
+        if model is None or "/" not in model:
+            return None
+        routing = self._settings().routing
+        lists = [entries for _, entries in routing.routes] + list(routing.kinds.values())
+        for entry in (entry for entries in lists for entry in entries):
+            if entry.is_baseline or entry.provider not in self._settings().providers:
+                continue
+            named = entry.model or self._provider(entry.provider).model
+            if named is not None and f"{entry.provider}/{named}" == model:
+                return Target(entry.provider, named)
+        return None
 
     def decide(self, protocol: Protocol, route: str, kind: str, offload: bool) -> dict[str, Any]:
         """Where a request without a client would go: the decision part of an explanation."""
@@ -106,14 +126,27 @@ class Planner:
         }
 
     def what_if(
-        self, routing: RoutingSettings, row: Mapping[str, Any], *, can_all: bool = False
+        self,
+        routing: RoutingSettings,
+        row: Mapping[str, Any],
+        *,
+        can_all: bool = False,
+        stuck_to: Target | None = None,
+        is_under_way: bool = False,
     ) -> Plan | None:
-        """What ``routing`` would do with a turn whose summary is ``row``."""
+        """What ``routing`` would do with a turn whose summary is ``row``.
+
+        ``stuck_to`` and ``is_under_way`` are as in ``Question``: where the first step of the same
+        sub-agent would have gone, and whether this is a later one.
+        """
         question = Question(
             protocol=Protocol(row["protocol"]),
             kind=str(row["kind"]),
             route=str(row["route"]),
             offload=bool(row["offload"]),
+            lot=lot_of(str(row.get("session") or row["id"])),
+            stuck_to=stuck_to,
+            is_under_way=is_under_way,
         )
         try:
             return plan(
@@ -180,6 +213,12 @@ class Planner:
         self._agents.move_to_end(_agent(turn))
         if len(self._agents) > REMEMBERED_AGENTS:
             self._agents.popitem(last=False)
+
+
+def asked_for(target: Target) -> Plan:
+    """The plan of a request whose client names a provider and model itself: there and nowhere else."""
+    why = "the client asked for it by name"
+    return Plan((target,), (Candidate(target.provider, target.model, "chosen", why),), "live")
 
 
 def lot_of(name: str) -> float:

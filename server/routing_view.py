@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from server.config import RoutingSettings
-from server.policy import Plan, routing_version
+from server.policy import Plan, Target, routing_version
 from server.record import Saving
 from server.settings_errors import Origin
 
-WhatIf = Callable[[RoutingSettings, Mapping[str, Any]], Plan | None]
-Price = Callable[[Mapping[str, Any], str, str | None], Saving | None]
-"""``(summary, provider, model)`` -> what that turn would have saved there."""
+Row = Mapping[str, Any]
+"""``Turn.summary``."""
+Price = Callable[[Row, str, str | None], Saving | None]
+"""``(row, provider, model)`` -> what that turn would have saved there."""
+
+
+class WhatIf(Protocol):
+    """``Planner.what_if``."""
+
+    def __call__(
+        self,
+        routing: RoutingSettings,
+        row: Row,
+        *,
+        stuck_to: Target | None = None,
+        is_under_way: bool = False,
+    ) -> Plan | None:
+        """The plan of a finished turn under ``routing``."""
 
 
 def table_json(routing: RoutingSettings, provenance: Mapping[str, Origin]) -> dict[str, Any]:
@@ -28,15 +43,22 @@ def table_json(routing: RoutingSettings, provenance: Mapping[str, Origin]) -> di
     }
 
 
+UNSAVED = "changed since the start, not kept"
+
+
 def as_json(
     table: Mapping[str, Any],
     unsaved: Iterable[str],
+    kept: Mapping[str, str],
     hits: Mapping[str, int],
     kind_hits: Mapping[str, int],
 ) -> dict[str, Any]:
-    """``snapshot["routing"]``, the body of ``GET /routing``; see ``server.engine``."""
+    """``snapshot["routing"]``, the body of ``GET /routing``; see ``server.engine``.
+
+    ``kept`` says where keys were written since the start, and wins over where they were read.
+    """
     changed = sorted(unsaved)
-    sources = table["sources"] | dict.fromkeys(changed, "changed since the start, not kept")
+    sources = table["sources"] | dict(kept) | dict.fromkeys(changed, UNSAVED)
     return dict(table) | {
         "sources": sources,
         "unsaved": changed,
@@ -99,28 +121,92 @@ class Effect:
         return {"turns": self.turns, "stays": self.stays, "moves": rows}
 
 
+Agent = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _First:
+    """What became of a sub-agent's first step."""
+
+    stuck_to: Target | None
+    row: Row
+
+
 def effect(
-    routing: RoutingSettings, rows: Iterable[Mapping[str, Any]], what_if: WhatIf, price: Price
+    routing: RoutingSettings,
+    rows: Sequence[Row],
+    what_if: WhatIf,
+    price: Price,
+    name: str | None = None,
 ) -> Effect:
-    """Plan finished turns anew as if ``routing`` were live; pure but for ``price``."""
-    live = routing.model_copy(update={"shadow": False})
+    """Plan finished turns anew as if ``routing`` were live; pure but for ``price``.
+
+    ``rows`` may come in any order. ``name`` is a class or a kind: only turns of it count, and the
+    later steps of sub-agents that began with one of them.
+    """
     found = Effect()
-    for row in rows:
+    for _ in steps(found, routing, rows, what_if, price, name):
+        pass
+    return found
+
+
+def steps(
+    found: Effect,
+    routing: RoutingSettings,
+    rows: Sequence[Row],
+    what_if: WhatIf,
+    price: Price,
+    name: str | None = None,
+) -> Iterator[None]:
+    """``effect`` one turn at a time, for callers that have others to serve in between."""
+    live = routing.model_copy(update={"shadow": False})
+    begun: dict[Agent, _First] = {}
+    for row in sorted(rows, key=lambda row: float(row["at"])):
         if row["status"] in ("open", "rejected"):
             continue
-        found.turns += 1
-        made = what_if(live, row)
-        proposal = made.proposal if made else None
-        if proposal is None:
-            found.stays += 1
-            continue
-        key = (
-            str(row["kind"]),
-            str(row["route"]),
-            proposal.provider,
-            proposal.model or "",
-            proposal.state,
-        )
-        move = found.moves.setdefault(key, _Move())
-        move.add(row, price(row, proposal.provider, proposal.model))
-    return found
+        _add(found, live, row, begun, what_if, price, name)
+        yield
+
+
+def _add(
+    found: Effect,
+    live: RoutingSettings,
+    row: Row,
+    begun: dict[Agent, _First],
+    what_if: WhatIf,
+    price: Price,
+    name: str | None,
+) -> None:
+    agent = (str(row.get("session") or ""), str(row["agent"])) if row.get("agent") else None
+    first = begun.get(agent) if agent else None
+    stuck_to = first.stuck_to if first else None
+    made = what_if(live, row, stuck_to=stuck_to, is_under_way=first is not None)
+    if agent and first is None:
+        begun[agent] = first = _First(_sticks_to(made), row)
+    counted_as = [row["route"], row["kind"]]
+    if first is not None and first.stuck_to is not None:
+        counted_as += [first.row["route"], first.row["kind"]]
+    if name is not None and name not in counted_as:
+        return
+    found.turns += 1
+    proposal = made.proposal if made else None
+    if proposal is None:
+        found.stays += 1
+        return
+    key = (
+        str(row["kind"]),
+        str(row["route"]),
+        proposal.provider,
+        proposal.model or "",
+        proposal.state,
+    )
+    move = found.moves.setdefault(key, _Move())
+    move.add(row, price(row, proposal.provider, proposal.model))
+
+
+def _sticks_to(made: Plan | None) -> Target | None:
+    """The cheaper model of the same vendor that a sub-agent would keep, as when it is live."""
+    if made is None or len(made.targets) < 2:
+        return None
+    target, base = made.targets[0], made.targets[-1]
+    return target if target.provider == base.provider else None

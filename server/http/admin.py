@@ -10,8 +10,10 @@ import msgspec
 from quart import Quart, Response, request
 from quart.typing import ResponseReturnValue
 
+from providers.types import Headers
 from providers.types import Protocol as WireProtocol
 from server.clock import Clock
+from server.credentials import Access
 from server.engine import CommandResult, Snapshot, Subscription
 from server.events import Event
 from server.explain import explain
@@ -56,6 +58,12 @@ class AdminView(Protocol):
     def shadow_stats(self) -> dict[str, Any]:
         """The body of ``GET /shadow/stats``."""
 
+    async def probe_all(self) -> list[dict[str, Any]]:
+        """Every provider's entry with ``live``, what a probe of it found just now."""
+
+    async def compact(self, data: bytes, access: Access, headers: Headers) -> dict[str, Any]:
+        """The body of ``POST /v1/context/compact``."""
+
 
 def create_app(view: AdminView, max_body_bytes: int) -> Quart:
     """Build the application; every default that would cut a stream is overridden."""
@@ -67,6 +75,7 @@ def create_app(view: AdminView, max_body_bytes: int) -> Quart:
     _health_routes(app, view)
     _event_routes(app, view)
     _routing_routes(app, view)
+    _provider_routes(app, view)
     _error_handlers(app)
     return app
 
@@ -92,11 +101,6 @@ def _health_routes(app: Quart, view: AdminView) -> None:
         if wants_live and not is_known:
             body["live"] = "needs key"
         return _json(body)
-
-    @app.get("/providers")
-    async def providers() -> ResponseReturnValue:
-        snapshot = await view.snapshot()
-        return _json({"providers": snapshot["providers"], "timestamp": snapshot["at"]})
 
     @app.get("/metrics")
     async def metrics() -> ResponseReturnValue:
@@ -147,6 +151,60 @@ def _routing_routes(app: Quart, view: AdminView) -> None:
     @app.get("/routing")
     async def routing() -> ResponseReturnValue:
         return _json((await view.snapshot())["routing"])
+
+    @app.put("/routing")
+    async def change_routing() -> ResponseReturnValue:
+        change = _read(await request.get_data(cache=False), dict[str, Any])
+        remember = change.pop("remember", True)
+        if not isinstance(remember, bool):
+            raise HttpError(400, "invalid_request_error", "remember must be true or false")
+        done = await view.command(
+            "change_routing",
+            change=change,
+            dry_run=request.args.get("dry_run") in ("1", "true"),
+            remember=remember,
+            source="HTTP",
+        )
+        if not done.ok:
+            raise HttpError(400, "invalid_request_error", done.message)
+        return _json(done.data)
+
+
+def _provider_routes(app: Quart, view: AdminView) -> None:
+    @app.get("/providers")
+    async def providers() -> ResponseReturnValue:
+        if request.args.get("live") in ("1", "true"):
+            return _json({"providers": await view.probe_all(), "timestamp": view.clock.time()})
+        snapshot = await view.snapshot()
+        return _json({"providers": snapshot["providers"], "timestamp": snapshot["at"]})
+
+    async def act(action: str, name: str) -> ResponseReturnValue:
+        done = await view.command(action, provider=name, source="HTTP")
+        if "provider" not in done.data:
+            raise HttpError(404, "not_found_error", done.message)
+        return _json({"ok": done.ok, "message": done.message, **done.data})
+
+    @app.post("/providers/<name>/reset")
+    async def reset(name: str) -> ResponseReturnValue:
+        return await act("reset", name)
+
+    @app.post("/providers/<name>/pause")
+    async def pause(name: str) -> ResponseReturnValue:
+        return await act("pause", name)
+
+    @app.post("/providers/<name>/resume")
+    async def resume(name: str) -> ResponseReturnValue:
+        return await act("resume", name)
+
+    @app.post("/providers/<name>/probe")
+    async def probe(name: str) -> ResponseReturnValue:
+        return await act("probe", name)
+
+    @app.post("/v1/context/compact")
+    async def compact() -> ResponseReturnValue:
+        data = cast(bytes, await request.get_data(cache=False))
+        scope = cast(dict[str, Any], request.scope)
+        return _json(await view.compact(data, scope["sbgw.access"], scope["headers"]))
 
 
 class ShadowChange(msgspec.Struct, forbid_unknown_fields=True):

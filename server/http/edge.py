@@ -100,7 +100,7 @@ class Edge:
             await self._models.serve(inbound, sink)
         else:
             check_content_type(headers)
-            await self._behind(scope, receive, send, path)
+            await self._behind(dict(scope, **{"sbgw.access": access}), receive, send, path)
 
     # ------------------------------------------------------------------ checks
 

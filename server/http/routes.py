@@ -18,13 +18,14 @@ _TABLE: dict[bytes, tuple[str, ...]] = {
     b"/v1/chat/completions": ("POST",),
     b"/v1/models": ("GET",),
     b"/v1/route/explain": ("POST",),
+    b"/v1/context/compact": ("POST",),
     b"/health": ("GET", "HEAD"),
     b"/providers": ("GET",),
     b"/metrics": ("GET",),
     b"/snapshot": ("GET",),
     b"/shadow": ("POST",),
     b"/shadow/stats": ("GET",),
-    b"/routing": ("GET",),
+    b"/routing": ("GET", "PUT"),
     b"/events/recent": ("GET",),
     b"/events/stream": ("GET",),
     b"/": ("HEAD", "GET"),
@@ -35,6 +36,13 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...] = (
     (re.compile(rb"/v1/models/[A-Za-z0-9][A-Za-z0-9._:@-]*"), ("GET",)),
     (re.compile(rb"/events/gw_[0-9a-f]{24}"), ("GET",)),
 )
+
+_ACTION = re.compile(rb"/providers/[A-Za-z0-9_-]{1,64}/(?:reset|pause|resume|probe)")
+_ROUTED_MODEL = re.compile(
+    rb"/v1/models/[a-z][a-z0-9_-]{0,31}(?:/|%2[Ff])"
+    rb"(?:[A-Za-z0-9@]|%40)(?:[A-Za-z0-9._:@/+~-]|%2[Ff]|%40|%3[Aa]){0,199}"
+)
+"""``provider/model``, looked up in our own routes and sent nowhere."""
 
 _OPEN = frozenset({("GET", b"/health"), ("HEAD", b"/health")})
 _PROBES = frozenset({b"/", b"/api/hello"})
@@ -60,6 +68,10 @@ def check(method: str, path: bytes) -> None:
     methods = _TABLE.get(path)
     if methods is None:
         methods = next((m for pattern, m in _PATTERNS if pattern.fullmatch(path)), None)
+    if methods is None and _ACTION.fullmatch(path):
+        methods = ("POST",)
+    if methods is None and method == "GET" and _ROUTED_MODEL.fullmatch(path):
+        return
     if methods is None:
         raise HttpError(404, "not_found_error", "there is nothing at this path")
     if method not in methods:
