@@ -2,55 +2,44 @@
 
 Retry and failover end with the first byte for the client. A target that stands in for the
 baseline hands back to it whatever went wrong, so that no client ever sees the error of a provider
-it did not ask for.
+it did not ask for; the baseline itself is left only for what another vendor could cure.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from providers.errors import (
-    ConnectFailed,
-    DeadlineExpired,
-    Expired,
-    NoAnswer,
-    Offline,
-    Stalled,
-    TlsFailed,
-    UpstreamError,
-)
-from providers.events import Failed
+from providers.errors import DeadlineExpired, Expired, Offline, Stalled, UpstreamError
 from providers.faults import Fault, FaultKind
-from providers.protocols.anthropic.stream import error_event
+from providers.neutral import Pin
 from providers.protocols.dialects import DIALECTS
 from providers.types import Headers, Protocol
 from server.breaker import Outcome
 from server.credentials import Credential
+from server.endings import before_commit, break_off, expired, gateway_headers, stopping
 from server.exchange import Exchange
+from server.fronts import front_of, new_id
 from server.health import Health, Leave
 from server.http.errors import HttpError, Prewritten
 from server.interrupt import Interrupt
 from server.judge import Judgement, judge_error, judge_fault
-from server.legs import Leg, Legs, Unserved, front_of
+from server.legs import Leg, Legs, Unserved
 from server.planning import Planner
 from server.policy import Plan, Target
-from server.record import Attempt, Phase, Status, Turn
+from server.record import Attempt, Phase, Turn
 from server.relay import NativeRelay, Refused
+from server.retries import MOST_AT_ONE_PLACE, backoff_s
 from server.services import Services
-from server.storms import Storms
-from server.timers import Verdict
+from server.storms import Storm, Storms
 from server.translated import TranslatedRelay
 
 _log = logging.getLogger("sbgw.attempts")
 
 MOST_ATTEMPTS = 3
-MOST_AT_ONE_PLACE = 2
-BACKOFF_S = 0.25
-LONGEST_BACKOFF_S = 2.0
+"""Of one request; the last candidate is asked even so, once."""
 TTFT_S = 120.0
 """How long the first byte may take where another candidate could still answer."""
 
@@ -64,23 +53,57 @@ class _Failure:
     error: UpstreamError | None = None
     fault: Fault | None = None
 
+    @property
+    def reason(self) -> str:
+        """In words."""
+        text = self.fault.message if self.fault is not None else str(self.error or "")
+        return text[:300]
 
-class RetryBudget:
-    """Keeps retries from multiplying a failing provider's load: a fifth of all requests."""
 
-    def __init__(self) -> None:
-        self._tokens = 3.0
+@dataclass(slots=True)
+class _Run:
+    """One request on its way along its plan."""
 
-    def earn(self) -> None:
-        """A request was accepted."""
-        self._tokens = min(self._tokens + 0.2, 10.0)
+    exchange: Exchange
+    plan: Plan
+    legs: Legs
+    accepted_at: float
+    storm: Storm
+    index: int = 0
+    """Of the target being tried."""
+    failure: _Failure | None = None
+    """The latest."""
+    refusal: Unserved | None = None
+    """Why the latest target that cannot take it cannot."""
 
-    def spend(self) -> bool:
-        """Whether one more attempt is allowed."""
-        if self._tokens < 1.0:
+    @property
+    def is_last(self) -> bool:
+        """Whether nobody could take over from the target being tried."""
+        return self.index == len(self.plan.targets) - 1
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether the target being tried is not the one the client asked for."""
+        return self.index < self.plan.stand_ins
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what failed is not to be tried at the next target."""
+        failure = self.failure
+        if failure is None:
             return False
-        self._tokens -= 1.0
-        return True
+        if isinstance(failure.error, DeadlineExpired):
+            return True
+        return not self.is_stand_in and not failure.judgement.fail_over
+
+    def skips(self) -> bool:
+        """Whether the target ``index`` is passed over: only the way home is left."""
+        if self.failure is None or self.is_last:
+            return False
+        is_offline = isinstance(self.failure.error, Offline)
+        return (is_offline and self.is_stand_in) or len(
+            self.exchange.turn.attempts
+        ) >= MOST_ATTEMPTS
 
 
 class Attempts:
@@ -99,8 +122,7 @@ class Attempts:
         self._health = health
         self._announce = announce
         self._chance = chance
-        self._budget = RetryBudget()
-        self.storms = Storms(services.clock)
+        self._storms = Storms(services.clock)
 
     def first_credential(self, exchange: Exchange, plan: Plan) -> Credential | None:
         """What the first target will be paid with."""
@@ -110,33 +132,22 @@ class Attempts:
         self, exchange: Exchange, plan: Plan, readable: bytes, accepted_at: float
     ) -> None:
         """Answer the client, or raise ``HttpError`` with what it is to be told."""
-        self._budget.earn()
-        services, turn = self._services, exchange.turn
-        legs = Legs(exchange, readable, now=services.clock.time())
-        failure: _Failure | None = None
-        refusal: Unserved | None = None
-        for index, target in enumerate(plan.targets):
-            is_last = index == len(plan.targets) - 1
-            if failure is not None and len(turn.attempts) >= MOST_ATTEMPTS and not is_last:
+        self._services.retries.earn()
+        storm = self._storms.watch(exchange.turn.session, exchange.body)
+        run = _Run(exchange, plan, Legs(exchange, readable), accepted_at, storm)
+        for run.index, target in enumerate(plan.targets):
+            if run.skips():
                 continue
-            try:
-                leg = await self._leg(exchange, legs, target)
-            except Unserved as reason:
-                refusal = reason
-                _note(turn, target, "unsupported", str(reason))
+            found = await self._ready(run, target)
+            if found is None:
                 continue
-            leave = self._leave(leg, is_last=is_last)
-            if leave is None:
-                why = self._health.refuses(target.provider, leg.model) or "it is busy"
-                _note(turn, target, "unavailable", why)
-                continue
-            failure = await self._at(exchange, leg, leave, accepted_at, is_last=is_last)
-            if failure is None:
+            run.failure = await self._at(run, *found)
+            if run.failure is None:
                 return
-            _note(turn, target, "failed", _reason(failure))
-            if isinstance(failure.error, Offline):
+            _note(exchange.turn, target, "failed", run.failure.reason)
+            if run.is_over:
                 break
-        raise self._final(exchange, failure, refusal)
+        raise self._final(run)
 
     # ------------------------------------------------------------------ before an attempt
 
@@ -146,56 +157,81 @@ class Attempts:
             exchange.turn.protocol, inbound.access, inbound.headers, target.provider
         )
 
-    async def _leg(self, exchange: Exchange, legs: Legs, target: Target) -> Leg:
-        credential = self._credential(exchange, target)
+    async def _ready(self, run: _Run, target: Target) -> tuple[Leg, Leave] | None:
+        """The way to a target and leave to go it; ``None`` when it takes nothing."""
+        turn = run.exchange.turn
+        try:
+            leg = await self._leg(run, target)
+        except Unserved as reason:
+            run.refusal = reason
+            _note(turn, target, "unsupported", str(reason))
+            return None
+        if run.is_stand_in and (why := self._full(run, leg)) is not None:
+            _note(turn, target, "unavailable", why)
+            return None
+        ask = self._health.force if run.is_last else self._health.ask
+        leave = ask(target.provider, leg.model)
+        if leave is None:
+            why = self._health.refuses(target.provider, leg.model) or "it is busy"
+            _note(turn, target, "unavailable", why)
+            return None
+        return leg, leave
+
+    def _full(self, run: _Run, leg: Leg) -> str | None:
+        """Why the plan of a provider that nobody asked for would refuse the request."""
+        turn = run.exchange.turn
+        limit = leg.translation.request.max_tokens if leg.translation else turn.max_tokens
+        tokens = sum(turn.estimates.values())
+        return self._services.windows.refuses(
+            leg.target.provider, tokens_in=tokens, max_tokens=limit
+        )
+
+    async def _leg(self, run: _Run, target: Target) -> Leg:
+        credential = self._credential(run.exchange, target)
         upstream = self._services.upstreams.get(target.provider)
         if credential is None or upstream is None:
             raise Unserved(f"{target.provider} has no credential")
         provider = self._services.settings.provider(target.provider)
-        return await legs.make(target, upstream, provider, credential)
-
-    def _leave(self, leg: Leg, *, is_last: bool) -> Leave | None:
-        if is_last:
-            return self._health.force(leg.target.provider, leg.model)
-        return self._health.ask(leg.target.provider, leg.model)
+        return await run.legs.make(target, upstream, provider, credential)
 
     # ------------------------------------------------------------------ at one place
 
-    async def _at(
-        self, exchange: Exchange, leg: Leg, leave: Leave, accepted_at: float, *, is_last: bool
-    ) -> _Failure | None:
+    async def _at(self, run: _Run, leg: Leg, leave: Leave) -> _Failure | None:
         """Try one place, once more where that makes sense; ``None`` when the client has it."""
         tries = 0
         while True:
             tries += 1
-            failure = await self._once(exchange, leg, leave, accepted_at, is_last=is_last)
+            failure = await self._once(run, leg, leave)
             if failure is None:
                 return None
-            judgement = failure.judgement
-            may_retry = judgement.retry and tries < MOST_AT_ONE_PLACE
-            if not may_retry or len(exchange.turn.attempts) >= MOST_ATTEMPTS:
+            may_retry = failure.judgement.retry and tries < MOST_AT_ONE_PLACE
+            if not may_retry or len(run.exchange.turn.attempts) >= MOST_ATTEMPTS:
                 return failure
             again = self._health.ask(leg.target.provider, leg.model)
-            if again is None or not self._budget.spend():
+            if again is None:
+                return failure
+            if not self._services.retries.spend():
+                self._health.record(again, Outcome.NEUTRAL)
                 return failure
             leave = again
-            await self._services.clock.sleep(self._backoff(judgement, tries))
+            await self._pause(failure, tries, leave)
 
-    def _backoff(self, judgement: Judgement, tries: int) -> float:
-        longest: float = min(BACKOFF_S * 2.0 ** (tries - 1), LONGEST_BACKOFF_S)
-        wait: float = judgement.wait_s or 0.0
-        return max(wait, longest * self._chance())
+    async def _pause(self, failure: _Failure, tries: int, leave: Leave) -> None:
+        wait = backoff_s(tries, failure.judgement.wait_s, self._chance)
+        try:
+            await self._services.clock.sleep(wait)
+        except BaseException:
+            self._health.record(leave, Outcome.NEUTRAL)
+            raise
 
-    async def _once(
-        self, exchange: Exchange, leg: Leg, leave: Leave, accepted_at: float, *, is_last: bool
-    ) -> _Failure | None:
-        turn, clock = exchange.turn, self._services.clock
+    async def _once(self, run: _Run, leg: Leg, leave: Leave) -> _Failure | None:
+        exchange, clock = run.exchange, self._services.clock
         started = clock.monotonic()
-        attempt = self._begin(exchange, leg, started - accepted_at)
-        exchange.watch.attempt_until = None if is_last else started + TTFT_S
-        relay = self._relay(exchange, leg, attempt, accepted_at, is_last=is_last)
+        attempt = self._begin(exchange, leg, started - run.accepted_at)
+        exchange.watch.attempt_until = None if run.is_last else started + TTFT_S
+        relay = self._relay(run, leg, attempt)
         timer = Interrupt()
-        exchange.expire = lambda verdict: timer.fire(_expired(verdict, leg.upstream.name))
+        exchange.expire = lambda verdict: timer.fire(expired(verdict, leg.upstream.name))
         try:
             with timer:
                 response = await leg.upstream.send(
@@ -203,12 +239,10 @@ class Attempts:
                 )
                 await relay.run(response)
         except Refused as refused:
-            redact = exchange.inbound.access.redact
-            fault = replace(refused.fault, message=redact(refused.fault.message))
-            judgement = judge_fault(fault, is_our_key=_is_ours(leg, self._services))
             attempt.outcome = f"http_{attempt.status}" if attempt.status != 200 else "refused"
+            fault = _masked(exchange, refused.fault)
             attempt.error = fault.message[:300]
-            failure = _Failure(leg, judgement, fault=fault)
+            failure = _Failure(leg, self._judge(leg, fault), fault=fault)
         except UpstreamError as error:
             if exchange.is_recorded:
                 # The answer was complete; only what follows it went wrong.
@@ -216,26 +250,29 @@ class Attempts:
                 if not exchange.sink.finished:
                     await exchange.sink.finish()
                 return None
-            judgement = judge_error(error)
+            if await _is_complete(relay, error):
+                self._health.record(leave, Outcome.SUCCESS)
+                return None
             attempt.outcome, attempt.error = error.code, str(error)[:300]
-            failure = _Failure(leg, judgement, error=error)
+            failure = _Failure(leg, judge_error(error), error=error)
         except BaseException:
             self._health.record(leave, Outcome.NEUTRAL)
             if not exchange.is_recorded:
                 attempt.outcome = "cancelled"
             raise
         else:
-            self._answered(exchange, leg, leave, relay.fault)
+            self._answered(leg, leave, relay.fault and _masked(exchange, relay.fault))
             return None
         finally:
             exchange.expire = None
             exchange.watch.attempt_until = None
+            self._services.windows.note(exchange.turn.rate_limits)
         attempt.duration_s = clock.monotonic() - started
         self._failed(failure, leave)
         if not exchange.sink.started:
-            self._announce(turn)
+            self._announce(exchange.turn)
             return failure
-        await self._break_off(exchange, relay, failure)
+        await self._break_off(exchange, failure)
         return None
 
     def _begin(self, exchange: Exchange, leg: Leg, started_s: float) -> Attempt:
@@ -254,18 +291,11 @@ class Attempts:
         watch.first_byte_at = watch.terminal_at = None
         watch.is_stream = turn.stream
         exchange.takes_events = True
+        exchange.last_words = None
         return attempt
 
-    def _relay(
-        self,
-        exchange: Exchange,
-        leg: Leg,
-        attempt: Attempt,
-        accepted_at: float,
-        *,
-        is_last: bool,
-    ) -> NativeRelay | TranslatedRelay:
-        clock = self._services.clock
+    def _relay(self, run: _Run, leg: Leg, attempt: Attempt) -> NativeRelay | TranslatedRelay:
+        exchange, clock = run.exchange, self._services.clock
 
         def headers() -> Headers:
             return gateway_headers(exchange.turn)
@@ -279,7 +309,7 @@ class Attempts:
                 attempt,
                 clock,
                 leg.translation,
-                accepted_at=accepted_at,
+                accepted_at=run.accepted_at,
                 extra_headers=headers,
                 on_commit=on_commit,
                 new_id=new_id,
@@ -288,25 +318,36 @@ class Attempts:
             exchange,
             attempt,
             clock,
-            accepted_at=accepted_at,
+            accepted_at=run.accepted_at,
             extra_headers=headers,
             on_commit=on_commit,
-            may_replace=not is_last,
-            error_headers=lambda: self._storm_headers(exchange),
+            replaces=lambda fault: self._replaces(run, leg, fault),
+            error_headers=lambda fields: stopping(fields) if run.storm.is_one() else fields,
         )
+
+    def _replaces(self, run: _Run, leg: Leg, fault: Fault) -> bool:
+        """Whether an error in the client's own protocol is kept from it."""
+        if run.is_stand_in:
+            return True
+        if not run.is_last and self._judge(leg, fault).fail_over:
+            return True
+        # Codex knows no header that stops it, only a code in the body.
+        is_codex = run.exchange.turn.protocol is Protocol.RESPONSES
+        return is_codex and fault.is_retryable and run.storm.is_one()
 
     # ------------------------------------------------------------------ after an attempt
 
-    def _answered(
-        self, exchange: Exchange, leg: Leg, leave: Leave, fault: Fault | None
-    ) -> None:
+    def _judge(self, leg: Leg, fault: Fault) -> Judgement:
+        upstream = self._services.upstreams[leg.target.provider]
+        is_our_key = leg.credential.headers == upstream.own_credential
+        return judge_fault(fault, is_our_key=is_our_key)
+
+    def _answered(self, leg: Leg, leave: Leave, fault: Fault | None) -> None:
         """The client has an answer, which may be the provider's own error."""
         if fault is None:
             self._health.record(leave, Outcome.SUCCESS)
             return
-        fault = replace(fault, message=exchange.inbound.access.redact(fault.message))
-        judgement = judge_fault(fault, is_our_key=_is_ours(leg, self._services))
-        self._failed(_Failure(leg, judgement, fault=fault), leave)
+        self._failed(_Failure(leg, self._judge(leg, fault), fault=fault), leave)
 
     def _failed(self, failure: _Failure, leave: Leave) -> None:
         judgement, leg = failure.judgement, failure.leg
@@ -314,102 +355,68 @@ class Attempts:
             leave,
             judgement.outcome,
             is_connection=judgement.is_connection,
-            error=_reason(failure),
+            error=failure.reason,
         )
         if judgement.cause is not None:
             model = None if judgement.is_provider_wide else leg.model
             self._health.cool_down(leg.target.provider, model, judgement.cause, judgement.wait_s)
 
-    async def _break_off(
-        self, exchange: Exchange, relay: NativeRelay | TranslatedRelay, failure: _Failure
-    ) -> None:
-        """End a started answer with the protocol's error event; one that takes none is cut."""
+    async def _break_off(self, exchange: Exchange, failure: _Failure) -> None:
         turn = exchange.turn
-        turn.error_message = _reason(failure)
-        turn.error_type = "timeout_error" if isinstance(failure.error, Expired) else "api_error"
-        if isinstance(relay, TranslatedRelay):
-            kind = FaultKind.TIMEOUT if isinstance(failure.error, Expired) else FaultKind.SERVER
-            await relay.break_off(failure.fault or Fault(kind, turn.error_message))
-            return
-        await break_off(exchange, turn.error_type, turn.error_message)
+        turn.error_message = failure.reason
+        is_late = isinstance(failure.error, Expired)
+        turn.error_type = "timeout_error" if is_late else "api_error"
+        kind = FaultKind.TIMEOUT if is_late else FaultKind.SERVER
+        await break_off(exchange, failure.fault or Fault(kind, turn.error_message))
 
-    def _final(
-        self, exchange: Exchange, failure: _Failure | None, refusal: Unserved | None
-    ) -> HttpError:
+    def _final(self, run: _Run) -> HttpError:
         """What the client is told when nobody answered."""
-        turn = exchange.turn
+        turn, failure = run.exchange.turn, run.failure
         if failure is None:
-            text = str(refusal) if refusal is not None else "no provider can take it now"
-            if refusal is not None and refusal.pin is not None:
-                turn.pinned_by = turn.pinned_by or refusal.pin
-                code = refusal.code
-                return HttpError(400, "invalid_request_error", text, [], "cannot_carry", code)
-            return HttpError(503, "api_error", text, reason="no_candidate")
-        turn.error_message = _reason(failure)
+            return _nobody(turn, run.refusal)
+        turn.error_message = failure.reason
         if failure.error is not None:
             error = before_commit(failure.leg.upstream.name, failure.error)
-            return replace_headers(error, self._storm_headers(exchange))
+            if run.storm.is_one():
+                error.headers = stopping(error.headers)
+            return error
         fault = failure.fault or Fault(FaultKind.SERVER, "the provider refused the request")
-        front = replace(
-            front_of(turn, new_id(), self._services.clock.time()),
-            stop_retries=bool(self._storm_headers(exchange)),
+        return _prewritten(turn, fault, stop=run.storm.is_one())
+
+
+def _prewritten(turn: Turn, fault: Fault, *, stop: bool = False) -> Prewritten:
+    """``fault`` in the words of the client's protocol; ``stop``: it shall not try again."""
+    front = replace(front_of(turn), stop_retries=stop)
+    status, headers, body = DIALECTS[turn.protocol].write_fault(fault, front)
+    if stop:
+        headers = stopping(headers)
+    return Prewritten(status, fault.kind.value, fault.message, headers, written=body)
+
+
+async def _is_complete(relay: NativeRelay | TranslatedRelay, error: UpstreamError) -> bool:
+    """Whether a stream that went silent lacked nothing but its last word, and could be ended."""
+    if not isinstance(error, Stalled) or not isinstance(relay, TranslatedRelay):
+        return False
+    return await relay.end_without_last_word()
+
+
+def _masked(exchange: Exchange, fault: Fault) -> Fault:
+    """``fault`` without credentials that the provider may have repeated."""
+    return replace(fault, message=exchange.inbound.access.redact(fault.message))
+
+
+def _nobody(turn: Turn, refusal: Unserved | None) -> HttpError:
+    """No target took the request."""
+    text = str(refusal) if refusal is not None else "no provider can take it now"
+    if refusal is not None and refusal.pin is not None:
+        turn.pinned_by = turn.pinned_by or refusal.pin
+        if refusal.pin == Pin.CONTEXT:
+            # Agents make their history shorter when they are told so in their vendor's words.
+            return _prewritten(turn, Fault(FaultKind.CONTEXT, text))
+        return HttpError(
+            400, "invalid_request_error", text, reason="cannot_carry", code=refusal.code
         )
-        status, headers, body = DIALECTS[turn.protocol].write_fault(fault, front)
-        return Prewritten(status, fault.kind.value, fault.message, headers, written=body)
-
-    def _storm_headers(self, exchange: Exchange) -> Headers:
-        """``x-should-retry: false`` when this very request has failed again and again."""
-        if self.storms.failed(exchange.turn.session, exchange.body):
-            return [(b"x-should-retry", b"false")]
-        return []
-
-
-def new_id() -> str:
-    """A new opaque id for what a provider gave none."""
-    return secrets.token_hex(12)
-
-
-async def break_off(exchange: Exchange, error_type: str, message: str) -> None:
-    """End a started native answer with an error event; one that takes none is cut."""
-    turn = exchange.turn
-    turn.status = Status.PARTIAL
-    if not exchange.takes_events:
-        return
-    if turn.protocol is Protocol.MESSAGES:
-        tail = error_event(error_type, message, turn.id)
-    else:
-        encoder = DIALECTS[turn.protocol].encoder(front_of(turn, new_id(), turn.at))
-        kind = FaultKind.TIMEOUT if error_type == "timeout_error" else FaultKind.SERVER
-        tail = encoder.encode(Failed(Fault(kind, message)))
-    await exchange.sink.write(tail)
-    await exchange.sink.finish()
-
-
-def gateway_headers(turn: Turn) -> Headers:
-    """What we add to every routed answer."""
-    pairs = [
-        (b"x-gateway-request-id", turn.id),
-        (b"x-gateway-provider", turn.provider or ""),
-        (b"x-gateway-model", (turn.attempts[-1].model if turn.attempts else None) or ""),
-        (b"x-gateway-route", turn.route),
-        (b"x-gateway-attempts", str(len(turn.attempts))),
-    ]
-    return [(name, _field_safe(value)) for name, value in pairs]
-
-
-_MAX_FIELD = 200
-"""Characters; a model's name is the client's, and clients refuse answers with large heads."""
-
-_PRINTABLE = bytes(c if 0x20 <= c < 0x7F else ord("?") for c in range(256))
-
-
-def _field_safe(value: str) -> bytes:
-    return value[:_MAX_FIELD].encode("utf-8", "replace").translate(_PRINTABLE)
-
-
-def _is_ours(leg: Leg, services: Services) -> bool:
-    upstream = services.upstreams[leg.target.provider]
-    return leg.credential.headers == upstream.own_credential
+    return HttpError(503, "api_error", text, reason="no_candidate")
 
 
 def _note(turn: Turn, target: Target, state: str, reason: str) -> None:
@@ -418,42 +425,3 @@ def _note(turn: Turn, target: Target, state: str, reason: str) -> None:
         if candidate.provider == target.provider and candidate.model == target.model:
             turn.candidates[index] = replace(candidate, state=state, reason=reason[:300])
             return
-
-
-def _reason(failure: _Failure) -> str:
-    text = str(failure.error) if failure.error is not None else ""
-    if failure.fault is not None:
-        text = failure.fault.message
-    return text[:300]
-
-
-def replace_headers(error: HttpError, more: Headers) -> HttpError:
-    """``error`` with more header fields."""
-    error.headers = [*error.headers, *more]
-    return error
-
-
-def _expired(verdict: Verdict, name: str) -> Expired:
-    match verdict:
-        case Verdict.DEADLINE:
-            return DeadlineExpired(f"{name} did not begin to answer in time")
-        case Verdict.NO_ANSWER:
-            return NoAnswer(f"{name} did not begin to answer in time for another to take over")
-        case Verdict.NO_PROGRESS:
-            return Stalled(f"{name} kept the connection open but sent nothing of the answer")
-        case _:
-            return Stalled(f"{name} went silent in the middle of its answer")
-
-
-def before_commit(name: str, error: UpstreamError) -> HttpError:
-    """What a client is told when an upstream gave no answer at all."""
-    text = str(error)
-    if isinstance(error, Offline):
-        return HttpError(503, "api_error", f"this machine is offline: {text}")
-    if isinstance(error, TlsFailed):
-        return HttpError(502, "api_error", text)
-    if isinstance(error, ConnectFailed):
-        return HttpError(503, "api_error", f"{name} cannot be reached: {text}")
-    if isinstance(error, Expired):
-        return HttpError(504, "timeout_error", text)
-    return HttpError(502, "api_error", text)

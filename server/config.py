@@ -256,6 +256,10 @@ class LedgerSettings(Table):
     """normal survives a crash of the program; full also a power cut, at a price in speed."""
     required: StrictBool = False
     """Refuse requests while the record cannot be written, in place of serving unrecorded."""
+    keep_days: Annotated[int, Strict(), Field(ge=0)] = 0
+    """Days after which a turn is removed from the record; sums stay. 0 keeps all."""
+    max_mb: Annotated[int, Strict(), Field(ge=0)] = 0
+    """Most MiB of turns that are kept, the oldest are removed first; 0 is no limit."""
 
 
 class UiSettings(Table):

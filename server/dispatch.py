@@ -12,10 +12,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import unquote
 
+from providers.faults import Fault, FaultKind
 from providers.types import Delivery, Headers
 from server import accounting, endpoints, understanding
-from server.attempts import Attempts, break_off, gateway_headers
+from server.attempts import Attempts
 from server.credentials import NO_CREDENTIAL
+from server.endings import break_off, gateway_headers
 from server.exchange import Exchange, Inbound, Receive, Sink
 from server.headers import first
 from server.health import Health
@@ -176,7 +178,7 @@ class Dispatcher:
             return
         turn.error_type, turn.error_message = error.error_type, error.message[:300]
         if sink.started:
-            await break_off(exchange, error.error_type, error.message)
+            await break_off(exchange, Fault(FaultKind.SERVER, error.message))
             return
         turn.status = Status.FAILED if turn.attempts or error.status >= 500 else Status.REJECTED
         turn.http_status = error.status

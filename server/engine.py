@@ -11,9 +11,10 @@
                   "requests_per_min"},
      "money": {"today_usd", "today_list_usd", "today_unpriced", "today_estimated_usd"},
      "providers": [{"name", "protocol", "base_url", "configured": bool, "credential": str,
+                    "key_env": str|None,
                     "status": "ok"|"failing"|"offline"|"unused"|"needs_key", "since": float|None,
                     "last_error": str|None, "requests", "errors", "ttft_p50_s", "ttft_p95_s",
-                    "rate_limits": {name: {field: value}}}],
+                    "rate_limits": {name: {field: value}}, "probe": PROBE|None}],
      "ledger": {"status": "ok"|"degraded", "detail": str|None, "spilled": int, "lost": int,
                 "recovered_interrupted": int, "path": str},
      "savings": {"today": SAVED, "all": SAVED, "by_route": {route: SAVED},
@@ -32,15 +33,25 @@
 ``losses`` and ``losses_usd`` (turns with a negative net, and their sum), ``open`` (not settled),
 ``unpriced`` (counted, in no sum), ``needs_key`` and ``needs_key_usd`` (outside every other sum),
 ``observed_turns`` (every turn that ended, with or without a proposal) and ``cost_usd`` (what those
-turns really cost, list-price equivalents included).
+turns really cost, list-price equivalents included). ``moved_turns`` and ``moved_usd`` are the part
+of ``turns`` and ``usd`` that live mode did move: realised, where the rest is projected.
 
 Commands (``command(name, **arguments)``; ``data`` in brackets):
 ``set_shadow(enabled, remember=False, source)`` [shadow, persisted, reason];
 ``preview_live()`` what would change if shadow went off [turns, moves: [{route, kind, provider,
 model, state, turns, input_tokens, usd, low_usd, high_usd, unpriced}], stays: turns];
 ``set_route(name, entries, source)`` a class's or kind's preference list, kept in the user's file
-with its comments [routing, persisted, reason]; ``check_route(name, entries)`` the same without
-changing anything [moves before and after over recent turns].
+with its comments [applied, persisted, reason, source, routing]; ``check_route(name, entries)`` the
+same without changing anything [before, after: as ``preview_live``];
+``set_mode(name, mode, source)`` how far a class or kind may go, ``None`` takes its own mode away
+[as ``set_route``]; ``change_routing(change, dry_run=False, remember=True, source)`` any part of the
+table but shadow [as ``set_route``, and effect: {before, after}];
+``reset pause resume(provider, source)`` [provider: its new entry];
+``probe(provider, source)`` a live check with our own key; ok only if every model that the settings
+name is still served [provider, probe: PROBE].
+
+``PROBE`` is the latest check: ``ok outcome message at latency_s models[{model served
+replacement}]``, ``outcome`` being ``ok no_list no_key refused failing unreachable offline``.
 
 Money: ``today_usd`` is billed spend since local midnight (keys), ``today_list_usd`` the list-price
 equivalent of subscription logins; both exclude unpriced turns, which are counted.

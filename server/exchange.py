@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from providers.faults import Fault
 from providers.types import Headers
 from server.classify import AnyRequest
 from server.clock import Clock
@@ -130,6 +131,8 @@ class Exchange:
         """Whether events of ours can be put into the answer; not into a compressed one."""
         self.keepalive: Callable[[], None] | None = None
         """Sends the protocol's keep-alive; set while a stream is committed."""
+        self.last_words: Callable[[Fault], bytes] | None = None
+        """Ends a committed stream that will not be completed, in its protocol's own way."""
         self.stop_reading: Callable[[], None] | None = None
         """Closes the upstream's side of a complete answer; set while a stream is read."""
         self.expire: Callable[[Verdict], None] | None = None

@@ -13,12 +13,13 @@ from typing import Any
 from providers.pricing import Prices
 from providers.registry import build_upstreams
 from providers.tls import make_context
-from providers.types import Protocol
+from providers.types import Headers, Protocol
 from server import __version__
 from server.bus import Bus
 from server.clock import Clock, SystemClock
-from server.commands import Routing, saving_of
-from server.credentials import KeyRing
+from server.commands import Routing
+from server.compaction import Compactions, Compactor
+from server.credentials import Access, KeyRing
 from server.dispatch import Dispatcher
 from server.engine import CommandResult, Snapshot, Subscription
 from server.health import Health
@@ -28,11 +29,13 @@ from server.http.models import ModelsEndpoint
 from server.instance import is_nonce, proof
 from server.interrupt import Draining
 from server.ledger import Ledger, LedgerReader, LedgerState
+from server.ledger_retention import keep_small
 from server.limits import plans
 from server.listen import Listener
 from server.log_ring import LogRing
 from server.logs import ROOT, text_of
 from server.planning import Planner, carries_any
+from server.provider_commands import ProviderCommands
 from server.savings_assumptions import Assumptions, assumptions
 from server.savings_book import SavingsBook
 from server.savings_desk import SavingsDesk
@@ -43,6 +46,7 @@ from server.shadow_stats import shadow_stats
 from server.stats import RECENT_TURNS, Stats
 from server.tasks import spawn
 from server.timers import TimerLimits
+from server.windows import Windows
 
 _log = logging.getLogger("sbgw.gateway")
 
@@ -99,8 +103,8 @@ class Gateway:
             self._planner,
             recent=self.stats.recent_turns,
             hits=self.stats.hits,
-            price=saving_of,
         )
+        self._provider_commands = ProviderCommands(self.services, self.health_book, self._provider)
         self._log_ring = LogRing(self._logged, text_of(loaded.secrets.values()))
         self._edge = self._build_edge()
 
@@ -142,6 +146,7 @@ class Gateway:
                 stats=self.stats,
                 bus=self.bus,
             ),
+            windows=Windows(self.clock, plans(settings.providers)),
             prices=prices,
             keys=KeyRing(self.loaded.gateway_key.get_secret_value()),
             digest_key=self._secret,
@@ -156,7 +161,10 @@ class Gateway:
         limit = self.services.settings.server.max_body_mb * 1024 * 1024
         app = create_app(self, limit)
         dispatcher = Dispatcher(self.services, self._planner, self.health_book)
-        return Edge(self.services, dispatcher, app, ModelsEndpoint(self.services))
+        asking = Compactions(self.services, self._planner, self.health_book)
+        self._compactor = Compactor(self.services, self._planner, asking)
+        models = ModelsEndpoint(self.services, self._planner)
+        return Edge(self.services, dispatcher, app, models)
 
     # ------------------------------------------------------------------ life
 
@@ -191,7 +199,29 @@ class Gateway:
         self._edge.listen_at(self.host, self.port, self._listener.nonce)
         await self._listener.start()
         self._tasks.append(spawn("ticker", self._ticker()))
+        self._tasks.append(spawn("retention", self._keep_ledger_small()))
         self._tasks.append(spawn("warm prices", asyncio.to_thread(self.services.prices.warm)))
+
+    @property
+    def listener(self) -> Listener:
+        """What accepts connections; there once the gateway was started."""
+        if self._listener is None:
+            raise RuntimeError("the gateway was not started")
+        return self._listener
+
+    async def leave(self, *, is_watched: bool) -> None:
+        """Accept no more, another process does; returns when the last answer has ended.
+
+        Headless (``is_watched`` false) idle connections are waited for as well, until their time
+        is over: closing one might meet a request that is under way on it.
+        """
+        self.listener.leave()
+        if not is_watched:
+            self.bus.close()
+            await self.listener.emptied()
+        while self.services.active:
+            waits = [spawn("leave", x.done.wait()) for x in self.services.active.values()]
+            await asyncio.wait(waits)
 
     def refuse_new(self) -> None:
         """From here on new requests get the native 503 and health says ``draining``."""
@@ -225,6 +255,7 @@ class Gateway:
             await self._listener.close()
         for task in self._tasks:
             task.cancel()
+        await self._provider_commands.prober.aclose()
         await self._close_transports()
         await asyncio.to_thread(self.services.ledger.close, 5.0)
         if self._reader is not None:
@@ -234,6 +265,13 @@ class Gateway:
     async def _close_transports(self) -> None:
         for transport in {upstream.transport for upstream in self.services.upstreams.values()}:
             await transport.aclose()
+
+    async def _keep_ledger_small(self) -> None:
+        def limits() -> tuple[float, float]:
+            wanted = self.services.settings.ledger
+            return wanted.keep_days, wanted.max_mb
+
+        await keep_small(self.loaded.paths.ledger_file, limits, self.clock)
 
     async def _ticker(self) -> None:
         """Drives every exchange's timers and tells watchers how far the answers are."""
@@ -334,6 +372,7 @@ class Gateway:
     async def command(self, name: str, /, **arguments: Any) -> CommandResult:
         """See ``server.engine``."""
         done = await self.routing.run(name, arguments)
+        done = done or await self._provider_commands.run(name, arguments)
         return done or CommandResult(False, f"there is no command {name!r}")
 
     # ------------------------------------------------------------------ views
@@ -356,14 +395,17 @@ class Gateway:
         takes_clients = upstream.protocol is Protocol.MESSAGES and upstream.credentials != "key"
         configured = has_key or takes_clients
         status = stats["status"] if configured else "needs_key"
+        probe = self._provider_commands.prober.last.get(name)
         return stats | {
             "name": name,
             "protocol": upstream.protocol.value,
             "base_url": upstream.base_url,
             "configured": configured,
+            "key_env": upstream.api_key_env,
             "credential": "our key" if has_key else "the client's" if takes_clients else "none",
             "status": status,
             **self.health_book.as_json(name),
+            "probe": probe.as_json() if probe else None,
         }
 
     def health(self, *, live: bool, nonce: str | None) -> dict[str, Any]:
@@ -401,6 +443,14 @@ class Gateway:
     def shadow_stats(self) -> dict[str, Any]:
         """The body of ``GET /shadow/stats``."""
         return shadow_stats(self._book, is_shadow=self.routing.table.shadow)
+
+    async def probe_all(self) -> list[dict[str, Any]]:
+        """Every provider's entry with ``live``, what a probe of it found just now."""
+        return await self._provider_commands.probe_all()
+
+    async def compact(self, data: bytes, access: Access, headers: Headers) -> dict[str, Any]:
+        """See ``server.compaction``."""
+        return await self._compactor.compact(data, access, headers)
 
     def decide(self, protocol: Protocol, route: str, kind: str, offload: bool) -> dict[str, Any]:
         """Where such a request goes now, and where live mode would send it."""

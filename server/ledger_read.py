@@ -152,11 +152,12 @@ class LedgerReader:
 
         ``since`` and ``until`` are times of acceptance, seconds since the epoch.
         """
-        query = savings.LIFETIME if since is None else savings.BETWEEN
         arguments: dict[str, float | None] = {"demo": demo, "since": since, "until": until}
         with self._connection() as conn:
             if conn is None or not _knows_savings(conn):
                 return []
+            lifetime = savings.LIFETIME if _tells_moved(conn) else savings.LIFETIME_OF_2
+            query = lifetime if since is None else savings.BETWEEN
             return [SavingTotal(*row) for row in conn.execute(query, arguments)]
 
     def recent_proposals(self, limit: int) -> list[dict[str, Any]]:
@@ -210,6 +211,13 @@ class LedgerReader:
 
 def _knows_savings(conn: sqlite3.Connection) -> bool:
     return bool(conn.execute(_HAS_SAVINGS).fetchone()[0])
+
+
+def _tells_moved(conn: sqlite3.Connection) -> bool:
+    columns = conn.execute(
+        "SELECT count(*) FROM pragma_table_info('savings_rollup', 'main') WHERE name = 'moved'"
+    )
+    return bool(columns.fetchone()[0])
 
 
 def _with_savings(conn: sqlite3.Connection, query: str) -> str:

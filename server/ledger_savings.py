@@ -76,12 +76,12 @@ ABANDON: Final = (
 )
 INTERRUPT: Final = (
     "UPDATE savings SET ended = 1, note = 'the gateway stopped before the answer ended',"
-    " state = iif(proposal_state IN ('would_move', 'needs_key', 'observed'), 'unpriced', NULL)"
+    " state = iif(proposal_state = 'unsupported', NULL, 'unpriced')"
     " WHERE ended = 0 AND turn_id IN (SELECT id FROM turns WHERE status <> 'open')"
 )
 
 _GROUP: Final = names("route kind provider model needs_key confidence_level")
-_SUMS: Final = {
+_SUMS_OF_2: Final = {
     "proposals": "1",
     "shadowed": "ROW.mode = 'shadow'",
     "turns": "ROW.usd_nusd IS NOT NULL",
@@ -96,6 +96,13 @@ _SUMS: Final = {
     "losses_nusd": "min(coalesce(ROW.usd_nusd, 0), 0)",
     "cost_nusd": "coalesce(ROW.cost_nusd, 0)",
 }
+"""The sums of schema 2; what they are computed from must not change either."""
+
+_MOVED: Final = {
+    "moved": "ROW.usd_nusd IS NOT NULL AND ROW.proposal_state = 'moved'",
+    "moved_nusd": "iif(ROW.proposal_state = 'moved', coalesce(ROW.usd_nusd, 0), 0)",
+}
+_SUMS: Final = _SUMS_OF_2 | _MOVED
 _KEYS_OF_ROW: Final = (
     "ROW.route, ROW.kind, ROW.provider, coalesce(ROW.model, ''),"
     " ROW.proposal_state = 'needs_key', ROW.confidence_level"
@@ -106,6 +113,10 @@ LIFETIME: Final = (
     f"SELECT {', '.join(_GROUP)}, {_SUMMED} FROM savings_rollup "  # noqa: S608 - constants
     f"WHERE demo = :demo GROUP BY {', '.join(_GROUP)} HAVING sum(proposals) > 0"
 )
+LIFETIME_OF_2: Final = LIFETIME.replace(
+    _SUMMED, ", ".join(f"sum({name})" for name in _SUMS_OF_2) + ", 0" * len(_MOVED)
+)
+"""The same on a ledger of schema 2, where no turn that moved had a figure."""
 BETWEEN: Final = (
     f"SELECT {_KEYS_OF_ROW}, {', '.join(f'sum({sql})' for sql in _SUMS.values())} "  # noqa: S608
     "FROM savings WHERE at >= :since AND at < :until AND ended AND demo = :demo "
@@ -142,6 +153,9 @@ class SavingTotal:
     losses_nusd: int
     cost_nusd: int
     """What all of them really cost, as far as it is known."""
+    moved: int = 0
+    """Those of ``turns`` that live mode did move: their figures are realised, not projected."""
+    moved_nusd: int = 0
 
 
 def total_of(turn: Turn, saving: Saving | None) -> SavingTotal | None:
@@ -175,6 +189,8 @@ def total_of(turn: Turn, saving: Saving | None) -> SavingTotal | None:
         quota_nusd=nano(saving.quota_usd) if saving is not None else 0,
         losses_nusd=min(usd or 0, 0),
         cost_nusd=nano(turn.cost_usd),
+        moved=int(is_priced and proposal.state == "moved"),
+        moved_nusd=(usd or 0) if proposal.state == "moved" else 0,
     )
 
 
@@ -309,9 +325,9 @@ CREATE TABLE savings_rollup (
 """
 
 
-def _trigger(name: str, event: str, row: str, sign: str) -> str:
-    sums = ", ".join(f"{sign} * ({sql})" for sql in _SUMS.values())
-    changed = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
+def _trigger(name: str, event: str, row: str, sign: str, sums_of: Mapping[str, str]) -> str:
+    sums = ", ".join(f"{sign} * ({sql})" for sql in sums_of.values())
+    changed = ", ".join(f"{name} = {name} + excluded.{name}" for name in sums_of)
     body = (
         f"INSERT INTO savings_rollup SELECT ROW.demo, {_KEYS_OF_ROW}, {sums} "
         f"WHERE true ON CONFLICT DO UPDATE SET {changed};"
@@ -325,8 +341,20 @@ STEP: Final = (
     "CREATE INDEX savings_open ON savings (turn_id) WHERE state = 'open'",
     "CREATE INDEX savings_running ON savings (turn_id) WHERE ended = 0",
     ROLLUP,
-    _trigger("savings_insert", "INSERT", "NEW", "1"),
-    _trigger("savings_update_out", "UPDATE", "OLD", "-1"),
-    _trigger("savings_update_in", "UPDATE", "NEW", "1"),
+    _trigger("savings_insert", "INSERT", "NEW", "1", _SUMS_OF_2),
+    _trigger("savings_update_out", "UPDATE", "OLD", "-1", _SUMS_OF_2),
+    _trigger("savings_update_in", "UPDATE", "NEW", "1", _SUMS_OF_2),
 )
 """The step from a ledger that knows turns only; it is released and must not change."""
+
+STEP_MOVED: Final = (
+    *(f"DROP TRIGGER savings_{name}" for name in ("insert", "update_out", "update_in")),
+    *(
+        f"ALTER TABLE savings_rollup ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0"
+        for name in _MOVED
+    ),
+    _trigger("savings_insert", "INSERT", "NEW", "1", _SUMS),
+    _trigger("savings_update_out", "UPDATE", "OLD", "-1", _SUMS),
+    _trigger("savings_update_in", "UPDATE", "NEW", "1", _SUMS),
+)
+"""The step from there to one that tells realised figures from projected ones."""

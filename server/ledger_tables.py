@@ -247,5 +247,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         _rollup_trigger("rollup_update_in", _COUNTED_UPDATE, "NEW", "1"),
     ),
     ledger_savings.STEP,
+    ledger_savings.STEP_MOVED,
 )
 """Statements that lead from one ``user_version`` to the next; a released step never changes."""

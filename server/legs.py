@@ -191,4 +191,7 @@ def _code(reason: CannotCarry, parsed: Any) -> str | None:
 
 
 def _words(reason: CannotCarry, title: str) -> str:
+    if reason.pin is Pin.CONTEXT:
+        sizes = reason.detail.replace(" tokens of ", " tokens > ")
+        return f"prompt is too long: {sizes} maximum of {title}"
     return f"{title} cannot serve it: {reason.pin.value.replace('_', ' ')} ({reason.detail})"

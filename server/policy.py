@@ -76,6 +76,8 @@ class Plan:
     """``shadow`` or ``live``."""
     proposal: Proposal | None = None
     """Where live mode would send it; ``None`` when nowhere else than its baseline."""
+    stand_ins: int = 0
+    """How many of ``targets``, from the first on, stand in for the baseline."""
 
 
 class NoCandidate(Exception):
@@ -99,7 +101,7 @@ def plan(routing: RoutingSettings, question: Question, places: Places, carries: 
     if chosen and proposal is not None:
         proposal = replace(proposal, state="moved")
     spare = base if routing.cross_vendor_failover else base[:1]
-    return Plan((*chosen, *spare), candidates, "live", proposal)
+    return Plan((*chosen, *spare), candidates, "live", proposal, len(chosen))
 
 
 def _baseline(

@@ -23,9 +23,10 @@ from providers.transport import UpstreamResponse
 from providers.types import Delivery, Headers
 from server.clock import Clock
 from server.exchange import Exchange
+from server.fronts import front_of
 from server.headers import first, to_client
 from server.record import Attempt, Phase, RateLimit, Status
-from server.taps import Tap, TapOverflow, Terminal, facts_of, tap_for
+from server.taps import Tap, TapOverflow, Terminal, facts_of, last_words, tap_for
 from server.tasks import spawn
 
 MAX_BUFFERED = 64 * 1024 * 1024
@@ -61,8 +62,8 @@ class Refused(Exception):
 class NativeRelay:
     """Relays one answer of an upstream to a client of the same protocol, byte for byte.
 
-    With ``may_replace`` an answer that is an error is not given to the client: ``Refused`` is
-    raised instead, as long as nothing was sent. ``fault`` tells of one that was.
+    An answer that is an error goes to the client as it is, and ``fault`` tells of it; where
+    ``replaces`` says so, ``Refused`` is raised instead, as long as nothing was sent.
     """
 
     def __init__(
@@ -74,12 +75,12 @@ class NativeRelay:
         accepted_at: float,
         extra_headers: Callable[[], Headers],
         on_commit: Callable[[], None],
-        may_replace: bool = False,
-        error_headers: Callable[[], Headers] = lambda: [],
+        replaces: Callable[[Fault], bool] = lambda fault: False,
+        error_headers: Callable[[Headers], Headers] = lambda headers: headers,
     ) -> None:
         self._error_headers = error_headers
         self._dialect = DIALECTS[exchange.turn.protocol]
-        self._may_replace = may_replace
+        self._replaces = replaces
         self.fault: Fault | None = None
         self._exchange = exchange
         self._turn = exchange.turn
@@ -114,7 +115,9 @@ class NativeRelay:
     def _note_head(self, response: UpstreamResponse) -> None:
         self._watch.upstream_byte(self._clock.monotonic())
         self._attempt.status = response.status
-        self._attempt.request_id = self._redact.values(first(response.headers, b"request-id"))
+        for field in (b"x-request-id", b"request-id"):
+            if (found := first(response.headers, field)) is not None:
+                self._attempt.request_id = self._redact.values(found)
         limits = self._redact.values(read_rate_limits(response.headers))
         for name, fields in limits.items():
             self._turn.rate_limits.append(RateLimit(self._attempt.provider, name, fields))
@@ -127,6 +130,7 @@ class NativeRelay:
         self._watch.is_stream = True
         thinks = bool(self._turn.features.get("thinking"))
         tap = tap_for(self._turn.protocol, thinking=thinks)
+        self._exchange.last_words = lambda fault: last_words(tap, fault, front_of(self._turn))
         try:
             await self._pump(response, tap)
             await self._end_of_stream(response, tap)
@@ -183,7 +187,7 @@ class NativeRelay:
             }
         )
         self.fault = self._dialect.read_fault(500, [], body, self._clock.time())
-        if self._may_replace and not tap.semantic:
+        if not tap.semantic and self._replaces(self.fault):
             raise Refused(self.fault)
 
     def _bound_held(self, more: int) -> None:
@@ -260,7 +264,7 @@ class NativeRelay:
             self.fault = self._dialect.read_fault(
                 response.status, response.headers, readable, self._clock.time()
             )
-            if self._may_replace:
+            if self._replaces(self.fault):
                 raise Refused(self.fault)
         facts = facts_of(self._turn.protocol, response.status, readable)
         self._note_answer(facts)
@@ -277,10 +281,10 @@ class NativeRelay:
         turn.delivery = Delivery.PARTIAL
         self._watch.committed = True
         self._exchange.takes_events = False
-        headers = to_client(response.headers) + self._extra_headers()
+        headers = to_client(response.headers)
         if is_error:
-            headers += self._error_headers()
-        await self._sink.respond(response.status, headers, body)
+            headers = self._error_headers(headers)
+        await self._sink.respond(response.status, headers + self._extra_headers(), body)
 
     def _refuse_unusable(self, response: UpstreamResponse, body: bytes) -> None:
         name = self._attempt.provider

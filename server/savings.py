@@ -411,3 +411,11 @@ def realised(moved: Moved, rates: Rates, eps: Span, ratio: Span) -> Realised:
         low=saved(eps.lo, ratio.lo),
         high=saved(eps.hi, ratio.hi),
     )
+
+
+if __name__ == "__main__":
+    import sys
+
+    from server.savings_vectors import main
+
+    sys.exit(main(sys.argv[1:], sys.stdout, sys.stderr))

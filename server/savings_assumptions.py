@@ -19,6 +19,7 @@ _NEW_TOKENIZER: Final = (4, 7)
 """From this version on Claude counts about a quarter more tokens for the same text."""
 
 _LENGTH: Final = span("1", "0.5", "2")
+_INCREMENT: Final = span("1", "0.8", "1.4")
 _FAILURES: Final = span("0.10", "0.02", "0.30")
 _UNKNOWN_TOKENIZER: Final = span("1", "0.85", "1.15")
 
@@ -44,6 +45,8 @@ class Assumptions:
     """Length of the cheaper model's answer, per token of the real one."""
     ratio: Span = _LENGTH
     """The inverse, for turns that were moved."""
+    increment: Span = _INCREMENT
+    """True tokens of what a turn added, per token estimated from its characters."""
     fail: Span = _FAILURES
     """Share of its answers that would have to be made again."""
     k_in: dict[tuple[str, str], Span] = field(
@@ -84,6 +87,10 @@ class Assumptions:
             "A prefix that only the moved turn kept alive has to be written again.",
             "A cheaper model of the same vendor keeps the cache: the same tokens are read and "
             "written there, at its prices.",
+            "What a moved turn would have cost at home is estimated: its prefix from the session's "
+            "last call there, what it added from its characters (in the range "
+            f"{self.increment.lo} to {self.increment.hi} times), an answer as long as the other "
+            f"one ({self.ratio.lo} to {self.ratio.hi} times); what was paid is not.",
             "Until the session's next call, a turn that wrote to the cache is taken to be followed "
             "by one in time; the range covers both.",
             "Sums add up the low ends and the high ends, because such errors are common to all "

@@ -49,6 +49,8 @@ class Tally:
     observed: int = 0
     cost: int = 0
     shadowed: int = 0
+    moved: int = 0
+    moved_usd: int = 0
 
     def add(self, total: SavingTotal, sign: int = 1) -> None:
         """Count proposals in, or out again."""
@@ -67,6 +69,8 @@ class Tally:
         self.losses_usd += sign * total.losses_nusd
         self.open += sign * total.open
         self.unpriced += sign * total.unpriced
+        self.moved += sign * total.moved
+        self.moved_usd += sign * total.moved_nusd
 
     def observe(self, turns: int, cost_nusd: int) -> None:
         """Count turns that ended, with what they really cost."""
@@ -90,6 +94,8 @@ class Tally:
             "needs_key_usd": self.needs_key_usd / 1e9,
             "observed_turns": self.observed,
             "cost_usd": self.cost / 1e9,
+            "moved_turns": self.moved,
+            "moved_usd": self.moved_usd / 1e9,
         }
 
 

@@ -19,7 +19,7 @@ from server.accounting import FREE_KINDS
 from server.clock import Clock
 from server.limits import Admission, PlanLimits
 from server.record import Candidate, Proposal, Saving, Status, Turn
-from server.savings import Gaps, Tokens
+from server.savings import Gaps, Tokens, ceil
 from server.savings_assumptions import Assumptions
 from server.savings_quote import (
     CROWDED_OUT,
@@ -29,6 +29,14 @@ from server.savings_quote import (
     Unpriced,
     given_up,
     unpriced,
+)
+from server.savings_realised import (
+    Anchor,
+    RealisedQuote,
+    Realiser,
+    asks_cache,
+    base_of,
+    home_model,
 )
 
 MOST_LINES: Final = 2048
@@ -58,16 +66,22 @@ class _Open:
     turn_id: str
     at: float
     prev_s: float | None
-    quote: Quote
+    quote: Quote | RealisedQuote
     is_admitted: bool
 
     @property
     def expires(self) -> float:
         return self.at + self.quote.tokens.lifetime_s
 
-    def settled(self, next_at: float | None) -> Saving:
+    def settled(self, next_at: float | None, *, is_last: bool = True) -> Saving:
+        """``is_last``: none that waits for the same call came later.
+
+        Of several turns that did move, only the last could have kept the prefix alive.
+        """
         next_s = None if next_at is None else next_at - self.at
-        return self.quote.settled(Gaps(self.prev_s, next_s), is_admitted=self.is_admitted)
+        is_charged = is_last or isinstance(self.quote, Quote)
+        gaps = Gaps(self.prev_s if is_charged else None, next_s)
+        return self.quote.settled(gaps, is_admitted=self.is_admitted)
 
     def abandoned(self) -> Saving:
         saving = self.quote.open(self.prev_s, is_admitted=self.is_admitted)
@@ -81,6 +95,8 @@ class _Calls:
     times: list[float] = field(default_factory=list)
     """When its latest calls were accepted, oldest first."""
     waiting: list[_Open] = field(default_factory=list)
+    anchor: Anchor | None = None
+    """What its cache would hold if every call had been made there."""
 
     def around(self, at: float) -> tuple[float | None, float | None]:
         """Times of the calls before and after ``at``."""
@@ -92,6 +108,18 @@ class _Calls:
     def add(self, at: float) -> None:
         bisect.insort(self.times, at)
         del self.times[:-MOST_CALLS]
+
+    def called(self, at: float, tokens: Tokens) -> None:
+        """Note what a call at home left in the cache."""
+        if self.anchor is None or at >= self.anchor.last_at:
+            held = tokens.prompt + tokens.output
+            self.anchor = Anchor(held, at, at, tokens.lifetime_s)
+
+    def moved(self, at: float, quote: RealisedQuote) -> None:
+        """Note what a call that was made elsewhere would have left there."""
+        held = quote.whole + ceil(quote.moved.output * quote.ratio.mid)
+        home_at = self.anchor.home_at if self.anchor and quote.moved.is_warm else None
+        self.anchor = Anchor(held, at, home_at, quote.tokens.lifetime_s)
 
     def take_before(self, at: float) -> list[_Open]:
         """Those waiting for a call that came at ``at``."""
@@ -118,6 +146,7 @@ class SavingsTracker:
     ) -> None:
         self._clock = clock
         self._quoter = Quoter(prices, assumptions, default_models or {})
+        self._realiser = Realiser(prices, assumptions, self._quoter)
         self._gates = {name: Admission(limit) for name, limit in (limits or {}).items()}
         self._lines: OrderedDict[_Line, _Calls] = OrderedDict()
         self._waiting: set[_Line] = set()
@@ -151,13 +180,16 @@ class SavingsTracker:
         tokens = self._quoter.tokens(turn)
         line = _line_of(turn) if tokens is not None and tokens.uses_cache else None
         settled = [] if line is None else self._next_call(line, turn.at)
-        is_projected = turn.proposal is not None and turn.proposal.state in PROJECTED
-        if turn.proposal is not None and is_projected and turn.may_have_cost():
-            turn.saving = self._saving(turn, turn.proposal, tokens, line, now)
-        if line is not None:
-            self._calls(line).add(turn.at)
-            settled += self._forget_oldest()
-        return settled
+        if turn.proposal is not None and turn.may_have_cost():
+            if turn.proposal.state in PROJECTED:
+                turn.saving = self._saving(turn, turn.proposal, tokens, line, now)
+            elif turn.proposal.state == "moved":
+                turn.saving = self._realised(turn, now)
+        if line is not None and tokens is not None:
+            calls = self._calls(line)
+            calls.add(turn.at)
+            calls.called(turn.at, tokens)
+        return settled + self._forget_oldest()
 
     def tick(self, now: float, running: Iterable[Turn] = ()) -> Settled:
         """Settle what waited longer than its cache lived.
@@ -187,7 +219,8 @@ class SavingsTracker:
         calls = self._calls(line)
         due = calls.take_before(at)
         self._note(line, calls)
-        return [(held.turn_id, held.settled(at)) for held in due]
+        last = max((held.at for held in due), default=at)
+        return [(held.turn_id, held.settled(at, is_last=held.at == last)) for held in due]
 
     def _calls(self, line: _Line) -> _Calls:
         calls = self._lines.setdefault(line, _Calls())
@@ -237,6 +270,29 @@ class SavingsTracker:
         self._note(line, calls)
         return quote.open(prev_s, is_admitted=is_admitted)
 
+    def _realised(self, turn: Turn, now: float) -> Saving:
+        """What a turn saved that did move, or was meant to."""
+        try:
+            here = self._realiser.settled_here(turn, now)
+            if here is not None:
+                return here
+            line = _home_line(turn)
+            calls = None if line is None else self._calls(line)
+            quote = self._realiser.quote(turn, calls.anchor if calls else None, now)
+        except (Unpriced, ValueError) as error:
+            return unpriced(turn, str(error))
+        if line is None or calls is None:
+            return quote.settled(Gaps())
+        home_at = calls.anchor.home_at if calls.anchor else None
+        held = _Open(turn.id, turn.at, None if home_at is None else turn.at - home_at, quote, True)
+        _, after = calls.around(turn.at)
+        if after is not None:
+            return held.settled(after)
+        calls.moved(turn.at, quote)
+        calls.waiting.append(held)
+        self._note(line, calls)
+        return quote.open(held.prev_s)
+
     def _admit(self, turn: Turn, proposal: Proposal, quote: Quote) -> bool:
         """Whether the other provider's plan would have let the turn through at its time."""
         gate = self._gates.get(proposal.provider)
@@ -272,6 +328,14 @@ def _line_of(turn: Turn) -> _Line | None:
         return None
     model = _asked_model(turn) or turn.model_served or ""
     return _Line(turn.provider or "", turn.session, turn.agent or "", model)
+
+
+def _home_line(turn: Turn) -> _Line | None:
+    """The line a moved turn would have been on; ``None`` where it would not have been cached."""
+    if turn.session is None or not asks_cache(turn):
+        return None
+    base = base_of(turn)
+    return _Line(base.provider, turn.session, turn.agent or "", home_model(turn, base) or "")
 
 
 def _begun(running: Iterable[Turn]) -> Iterator[tuple[_Line, float]]:

@@ -13,9 +13,11 @@ from server.config import Settings
 from server.credentials import KeyRing
 from server.exchange import Exchange
 from server.ledger import Ledger
+from server.retries import RetryBudget
 from server.savings_desk import SavingsDesk
 from server.stats import Stats
 from server.timers import TimerLimits
+from server.windows import Windows
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class Services:
     bus: Bus
     stats: Stats
     savings: SavingsDesk
+    windows: Windows
     prices: Prices
     keys: KeyRing
     digest_key: bytes
@@ -39,3 +42,4 @@ class Services:
     active: dict[str, Exchange] = field(default_factory=dict)
     is_draining: Callable[[], bool] = lambda: False
     is_demo: bool = False
+    retries: RetryBudget = field(default_factory=RetryBudget)

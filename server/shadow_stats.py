@@ -1,7 +1,8 @@
 """``GET /shadow/stats``: the seed's fields, and what its figures leave out beside them.
 
 Every ``*SavingsUsd`` is the cache-aware net and may be negative; the seed's own projection is
-``naiveUsd``. Turns whose provider has no key are counted, and are in no sum but ``needsKeyUsd``.
+``naiveUsd``. ``realisedUsd`` is the part of ``cacheAwareUsd`` that comes from the
+``realisedTurns`` that live mode did move. Turns whose provider has no key are counted, and are in no sum but ``needsKeyUsd``.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def _figures(tally: Tally) -> dict[str, Any]:
         "naiveUsd": tally.naive / 1e9,
         "cacheAwareUsd": tally.usd / 1e9,
         "quotaLimitedUsd": tally.quota / 1e9,
+        "realisedUsd": tally.moved_usd / 1e9,
+        "realisedTurns": tally.moved,
         "lowUsd": tally.low / 1e9,
         "highUsd": tally.high / 1e9,
         "losses": tally.losses,

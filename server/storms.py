@@ -23,6 +23,10 @@ class Storms:
         self._clock = clock
         self._failures: OrderedDict[bytes, deque[float]] = OrderedDict()
 
+    def watch(self, session: str | None, body: bytes) -> Storm:
+        """The part of one request; ``body`` is hashed only if it fails."""
+        return Storm(self, session, body)
+
     def failed(self, session: str | None, body: bytes) -> bool:
         """Note one failed request; whether it is at least the third of its kind."""
         digest = hashlib.blake2b(body, digest_size=16)
@@ -34,3 +38,19 @@ class Storms:
             self._failures.popitem(last=False)
         times.append(now)
         return len(times) == FAILURES and now - times[0] <= WITHIN_S
+
+
+class Storm:
+    """One request that may fail; several looks at it count once."""
+
+    def __init__(self, storms: Storms, session: str | None, body: bytes) -> None:
+        self._storms = storms
+        self._session = session
+        self._body = body
+        self._is_one: bool | None = None
+
+    def is_one(self) -> bool:
+        """The request failed: whether it has done so again and again."""
+        if self._is_one is None:
+            self._is_one = self._storms.failed(self._session, self._body)
+        return self._is_one

@@ -14,20 +14,30 @@ import msgspec
 
 from providers import events
 from providers.call_ids import CallIds
+from providers.faults import Fault
 from providers.neutral import Answer, Request, ToolCall
+from providers.protocols.anthropic.faults import shape
 from providers.protocols.anthropic.response import (
     ResponseFacts,
     UpstreamErrorBody,
     read_response,
 )
-from providers.protocols.anthropic.stream import StreamTap, Terminal
-from providers.protocols.dialects import CHAT, DIALECTS, Dialect
-from providers.sse import EVENT_LIMIT, EventSplitter, EventTooLargeError, parse_event, pieces
+from providers.protocols.anthropic.stream import StreamTap, Terminal, error_event
+from providers.protocols.dialects import CHAT, DIALECTS, Dialect, Front
+from providers.protocols.openai_responses.faults import failure
+from providers.sse import (
+    EVENT_LIMIT,
+    EventSplitter,
+    EventTooLargeError,
+    encode,
+    parse_event,
+    pieces,
+)
 from providers.tool_book import ToolBook
 from providers.types import Protocol as WireProtocol
 from providers.types import Usage, UsageSource
 
-__all__ = ["Tap", "TapOverflow", "Terminal", "facts_of", "tap_for"]
+__all__ = ["Tap", "TapOverflow", "Terminal", "facts_of", "last_words", "tap_for"]
 
 TapOverflow = EventTooLargeError
 
@@ -84,8 +94,17 @@ def tap_for(protocol: WireProtocol, *, thinking: bool) -> Tap:
     return OpenAiTap(DIALECTS[protocol], thinking=thinking)
 
 
+def last_words(tap: Tap, fault: Fault, front: Front) -> bytes:
+    """The events that end a stream of which the client has what ``tap`` has read."""
+    if isinstance(tap, OpenAiTap):
+        return tap.break_off(fault, front)
+    _, error_type, message = shape(fault)
+    return error_event(error_type, message, front.request_id)
+
+
 class _EventHead(msgspec.Struct):
     type: Any = None
+    sequence_number: Any = None
     error: Any = None
     choices: Any = None
     response: Any = None
@@ -109,6 +128,9 @@ class OpenAiTap:
         self.error: UpstreamErrorBody | None = None
         self.stop_reason: str | None = None
         self.semantic_events = 0
+        self._announced: dict[str, Any] | None = None
+        """The response object of the Responses API, as the client knows it."""
+        self._sequence = -1
 
     def feed(self, data: bytes) -> bytes:
         """See ``Tap``."""
@@ -199,8 +221,24 @@ class OpenAiTap:
             self._fail(head.error or inner.get("error"))
         elif head.type in _NOT_SEMANTIC:
             self.semantic_events -= head.type in ("keepalive", "ping")
+            if isinstance(head.response, dict):
+                self._announced = head.response
         else:
             self._has_begun = True
+        if isinstance(head.sequence_number, int):
+            self._sequence = head.sequence_number
+
+    def break_off(self, fault: Fault, front: Front) -> bytes:
+        """The protocol's error event; in Responses it must be about the response announced."""
+        if self._announced is None:
+            return self._dialect.encoder(front).encode(events.Failed(fault))
+        response = self._announced | {"status": "failed", "error": failure(fault)}
+        data = {
+            "type": "response.failed",
+            "sequence_number": self._sequence + 1,
+            "response": response,
+        }
+        return encode(b"response.failed", msgspec.json.encode(data))
 
     def _look_at_chunk(self, head: _EventHead) -> None:
         if head.error is not None and not head.choices:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from providers.call_ids import CallIds
-from providers.errors import ConnectionDropped, UpstreamError
-from providers.events import Event, Failed, Finished, empty_answer, unfold
+from providers.errors import ConnectionDropped
+from providers.events import Event, Failed, Finished, StreamDecoder, empty_answer, unfold
 from providers.faults import Fault, FaultKind
 from providers.neutral import Answer, Request, ToolCall
 from providers.protocols.dialects import Dialect, Front
@@ -75,6 +75,7 @@ class TranslatedRelay:
         self._encoder = translation.client.encoder(translation.front)
         self._redact = exchange.inbound.access.redact
         self.fault: Fault | None = None
+        self._decoder: StreamDecoder | None = None
 
     async def run(self, response: UpstreamResponse) -> None:
         """Relay ``response`` to its end."""
@@ -115,7 +116,9 @@ class TranslatedRelay:
 
     async def _stream(self, response: UpstreamResponse) -> None:
         decoder = self._translation.provider.decoder(self._translation.book, self._ids)
+        self._decoder = decoder
         self._exchange.stop_reading = response.close_now
+        self._exchange.last_words = lambda fault: self._encoder.encode(Failed(fault))
         self._watch.is_stream = True
         watch, clock, turn = self._watch, self._clock, self._turn
         try:
@@ -132,10 +135,24 @@ class TranslatedRelay:
         except ConnectionDropped:
             if not decoder.is_done:
                 await self._give(decoder.end())
+        await self._end(decoder)
+
+    async def _end(self, decoder: StreamDecoder) -> None:
         if not decoder.is_done:
             await self._give(decoder.end())
         self._note(decoder.model, decoder.usage, decoder.output_chars)
         await self._finish()
+
+    async def end_without_last_word(self) -> bool:
+        """End a stream that went silent although its answer is complete; whether it was.
+
+        Some servers send all of an answer but its terminator, and keep the connection open.
+        """
+        decoder = self._decoder
+        if decoder is None or not getattr(decoder, "may_end", False):
+            return False
+        await self._end(decoder)
+        return True
 
     async def _give(self, found: list[Event]) -> None:
         """Write events to the client; raises ``Refused`` for a failure it need not see."""
@@ -188,15 +205,6 @@ class TranslatedRelay:
         self._watch.last_sent_at = self._clock.monotonic()
         if not self._encoder.is_done:
             spawn("keep-alive", self._sink.write(self._encoder.keepalive))
-
-    async def break_off(self, fault: Fault) -> None:
-        """End a started stream with the client's own error event."""
-        self.fault = fault
-        self._turn.status = Status.PARTIAL
-        tail = self._encoder.encode(Failed(fault))
-        if tail:
-            await self._sink.write(tail)
-        await self._sink.finish()
 
     async def _finish(self) -> None:
         turn = self._turn
@@ -262,11 +270,6 @@ class TranslatedRelay:
             turn.usage = replace(usage, input_tokens=estimate, output_tokens=chars // 4)
             turn.usage_source = UsageSource.ESTIMATED
         turn.answer_kind = "tool_use" if turn.tool_calls else "text"
-
-
-def refused_by_connection(error: UpstreamError) -> Fault:
-    """What a client is told when no answer came."""
-    return Fault(FaultKind.SERVER, str(error))
 
 
 def _is_event_stream(response: UpstreamResponse) -> bool:

@@ -17,7 +17,14 @@ from turn_factory import NOON, finish, finished, opened
 
 from server.ledger import Ledger, LedgerReader
 from server.ledger_rows import from_record, to_record
-from server.ledger_savings import STEP, SavingRow, SavingTotal, saving_row
+from server.ledger_savings import (
+    STEP,
+    UPSERT,
+    SavingRow,
+    SavingTotal,
+    proposal_row,
+    saving_row,
+)
 from server.ledger_tables import MIGRATIONS
 from server.ledger_values import nano_usd
 from server.record import Proposal, Saving, Turn
@@ -326,7 +333,7 @@ def test_a_ledger_of_schema_1_is_brought_up_to_date(path: Path) -> None:
     harness.writer.close()
 
     assert report.migrated_from == 1
-    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
     found = {row["id"]: row for row in LedgerReader(path).recent(10)}
     assert found == {turn.id: turn.summary(), later.id: later.summary()}
     assert rows(path.with_name(f"{path.name}.backup-v1"), "PRAGMA user_version") == [(1,)]
@@ -341,3 +348,48 @@ def test_a_ledger_of_schema_1_can_be_read_as_it_is(path: Path) -> None:
     assert reader.saving_totals() == []
     assert reader.saving_totals(NOON - 1) == []
     assert path.read_bytes() == before
+
+
+# ------------------------------------------------------------------ what did move
+
+
+def schema_2(path: Path) -> None:
+    """A ledger of schema 2 with one turn whose saving is known."""
+    harness = WriterHarness(path, dead_boot("old"))
+    harness.writer.start()
+    harness.settle()
+    harness.writer.close()
+    with sqlite3.connect(path) as conn:
+        for name in ("insert", "update_out", "update_in"):
+            conn.execute(f"DROP TRIGGER savings_{name}")
+        conn.execute("DROP TABLE savings_rollup")
+        for statement in STEP:
+            if "savings_rollup" in statement:
+                conn.execute(statement)
+        conn.execute("PRAGMA user_version = 2")
+        turn = proposed(saving=SETTLED)
+        row = proposal_row(turn, has_ended=True)
+        assert row is not None
+        conn.execute("PRAGMA foreign_keys = OFF")
+        conn.execute(UPSERT, row)
+    conn.close()
+
+
+def test_a_ledger_of_schema_2_can_be_read_and_goes_on(path: Path) -> None:
+    schema_2(path)
+    (before,) = LedgerReader(path).saving_totals()
+    assert (before.turns, before.usd_nusd, before.moved) == (1, -12_345_679, 0)
+
+    harness = WriterHarness(path, "after")
+    report = harness.writer.start()
+    moved = proposed(proposal=Proposal("groq", "gpt-oss", "moved"), saving=SETTLED)
+    harness.close(moved)
+    harness.settle()
+    harness.writer.close()
+
+    assert report.migrated_from == 2
+    (total,) = LedgerReader(path).saving_totals()
+    assert (total.turns, total.moved) == (2, 1)
+    assert (total.usd_nusd, total.moved_nusd) == (2 * -12_345_679, -12_345_679)
+    (recent,) = LedgerReader(path).saving_totals(moved.at)
+    assert recent == total

@@ -103,6 +103,18 @@ def test_what_needs_a_key_is_outside_every_other_sum(book: SavingsBook) -> None:
     assert book.snapshot()["by_target"] == {"cerebras": expected}
 
 
+def test_what_did_move_is_told_from_what_only_might(book: SavingsBook) -> None:
+    moved = Proposal("groq", None, "moved")
+    book.finished(proposed(LOSS, proposal=moved))
+    book.finished(proposed(UNPRICED, proposal=moved))
+    book.finished(proposed())
+    everything = book.snapshot()["all"]
+    assert (everything["moved_turns"], everything["moved_usd"]) == (1, -0.03)
+    assert (everything["turns"], everything["usd"]) == (3, pytest.approx(-0.028))
+    stats = shadow_stats(book, is_shadow=False)
+    assert (stats["realisedTurns"], stats["realisedUsd"]) == (1, -0.03)
+
+
 def test_a_turn_is_counted_by_route_kind_and_target(book: SavingsBook) -> None:
     book.finished(proposed(route="summary", kind="title"))
     book.finished(proposed(LOSS, route="planning", proposal=Proposal("groq", None, "observed")))
@@ -236,6 +248,8 @@ def test_shadow_stats_have_the_seeds_fields_and_ours(book: SavingsBook) -> None:
             "naiveUsd": 0.02,
             "cacheAwareUsd": -0.028,
             "quotaLimitedUsd": -0.028,
+            "realisedUsd": 0.0,
+            "realisedTurns": 0,
             "lowUsd": -0.059,
             "highUsd": -0.017,
             "losses": 1,

@@ -31,6 +31,8 @@ def saved(turns: int = 0, usd: float = 0.0, **fields: Any) -> dict[str, Any]:
         "needs_key_usd": 0.0,
         "observed_turns": turns,
         "cost_usd": 0.0,
+        "moved_turns": 0,
+        "moved_usd": 0.0,
         **fields,
     }
 
@@ -171,6 +173,7 @@ class FakeEngine:
         by_status = [turn.status for turn in newest]
         return {
             "seq": self.seq,
+            "at": self.clock.time(),
             "gateway": dict(self.gateway),
             "counters": {
                 "requests": len(newest),

@@ -239,6 +239,8 @@ TOTAL = {
     "needs_key_usd": -0.00167,
     "observed_turns": 9,
     "cost_usd": 0.14455,
+    "moved_turns": 0,
+    "moved_usd": 0.0,
 }
 """``SAVED`` of the whole session once T8's write has expired; T5 is outside, T9 has no figure."""
 

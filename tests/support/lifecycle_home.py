@@ -25,6 +25,8 @@ from unittest import mock
 
 from gateway_process import PATIENCE_S, GatewayHome, program
 
+from server.instance import read
+from server.paths import Paths
 from server.processes import is_alive
 from tui.cli import main as command_line
 
@@ -142,6 +144,11 @@ class LifecycleHome(GatewayHome):
     def wait_until_gone(self, pid: int) -> None:
         """Until that process has ended."""
         deadline = time.monotonic() + PATIENCE_S
-        while self.is_running(pid):
+        while self.is_running(pid) or self._holds(pid):
             assert time.monotonic() < deadline, f"{pid} did not end"
             time.sleep(0.02)
+
+    def _holds(self, pid: int) -> bool:
+        """Whether it is the lock's owner still: its last thread may outlive the process."""
+        found = read(Paths(self.folder, self.state_dir))
+        return found is not None and found.is_held and found.pid == pid

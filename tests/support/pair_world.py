@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from vendor_replies import ENDPOINTS, Reply, answering
 
 from providers.types import Protocol
 from server.clock import Clock
+from server.retries import RetryBudget
 
 Json = dict[str, Any]
 Answer = Reply | Script
@@ -72,7 +74,8 @@ class Pair:
     async def anew(self) -> Pair:
         """The same pair as if nothing had happened yet: no requests, healthy providers."""
         self.gateway.gateway.health_book.reset(self.name)
-        self._turns_before = len(await self.gateway.turns(0))
+        self.gateway.gateway.services.retries = RetryBudget()
+        self._turns_before = await turns_so_far(self.gateway)
         self._requests_before = len(self.upstream.requests)
         return self
 
@@ -88,13 +91,34 @@ class Pair:
 
     async def turns(self, count: int = 1) -> list[Json]:
         """Exactly ``count`` recorded turns in full, oldest first."""
-        found = (await self.gateway.turns(self._turns_before + count))[self._turns_before :]
-        assert len(found) == count
-        return found
+        return await newest_turns(self.gateway, count, self._turns_before)
 
     def play(self, answer: Answer | Vendor) -> None:
         """What the provider answers from now on; a ``Reply`` is given in the asked form."""
         self.upstream.route = vendor_route(self.provider, answer)
+
+
+async def turns_so_far(gateway: LiveGateway) -> int:
+    """How many turns there were, once none runs any more."""
+    return len(await _closed_rows(gateway, 0))
+
+
+async def newest_turns(gateway: LiveGateway, count: int, before: int) -> list[Json]:
+    """The turns after the first ``before``, in full and oldest first; there must be ``count``."""
+    rows = await _closed_rows(gateway, before + count)
+    assert len(rows) == before + count
+    found = [await gateway.gateway.turn(row["id"]) for row in reversed(rows[:count])]
+    return [turn for turn in found if turn is not None]
+
+
+async def _closed_rows(gateway: LiveGateway, least: int) -> list[Json]:
+    engine = gateway.gateway
+    while True:
+        await asyncio.to_thread(engine.services.ledger.flush, 5.0)
+        rows = [row for row in await engine.recent(1000) if row["status"] != "open"]
+        if len(rows) >= least and not engine.services.active:
+            return rows
+        await asyncio.sleep(0.005)
 
 
 def vendor_route(protocol: Protocol, answer: Answer | Vendor) -> Callable[[Request], Script]:

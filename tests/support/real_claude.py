@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -83,10 +84,12 @@ class Workplace:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
         try:
             out, err = await asyncio.wait_for(process.communicate(), timeout_s)
         except TimeoutError:
-            process.kill()
+            # The programs are started by a script that would leave them behind.
+            os.killpg(process.pid, signal.SIGKILL)
             out, err = await process.communicate()
         return Outcome(process.returncode or 0, out.decode(), err.decode())
