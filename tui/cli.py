@@ -28,6 +28,7 @@ from tui.init import init
 from tui.install.commands import COMMANDS as INSTALL_COMMANDS
 from tui.lifecycle.aliases import ALIASES, ANSWERED
 from tui.lifecycle.commands import COMMANDS
+from tui.report_commands import COMMANDS as REPORT_COMMANDS
 
 if TYPE_CHECKING:
     from server.gateway import Gateway
@@ -413,5 +414,5 @@ def trust(ctx: click.Context, file: Path, undo: bool) -> int:
     return 0
 
 
-for _command in (*COMMANDS, *INSTALL_COMMANDS, doctor, init):
+for _command in (*COMMANDS, *INSTALL_COMMANDS, *REPORT_COMMANDS, doctor, init):
     cli.add_command(_command)

@@ -1,0 +1,191 @@
+"""What another routing table would have done with recorded turns: moves, limits and money; pure.
+
+Only recorded features and usage are replayed, never text. A turn that was answered at home costs
+there what it did cost; what it would have cost elsewhere, and what its absence does to the
+session's cache, is projected as in ``server.savings``, with the cache charged across whole runs of
+moves (``server.savings_line``). All keys are taken to be there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from server.backtest_plan import Replan
+from server.backtest_prices import MoveCost, PriceBook
+from server.ledger_history import Past
+from server.limits import Admission, PlanLimits
+from server.policy import Target
+from server.savings_line import NO_CHARGE, Charge, LineCall, charges
+
+LIMITS: Final = ("context", "tools", "images", "rate_limit")
+"""Why a turn could not have gone where the table sends it."""
+
+_LineKey = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums of one group of turns, in USD; ``after`` is what the other table would have cost."""
+
+    turns: int = 0
+    moved: int = 0
+    unpriced: int = 0
+    """Turns without a figure, on either side; in no sum."""
+    before: float = 0.0
+    after: float = 0.0
+    after_low: float = 0.0
+    after_high: float = 0.0
+    broken: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, Any]:
+        """Figures under their own names; ``saved`` is ``before`` minus ``after``."""
+        return {
+            "turns": self.turns,
+            "moved": self.moved,
+            "unpriced": self.unpriced,
+            "before_usd": self.before,
+            "after_usd": self.after,
+            "after_low_usd": self.after_low,
+            "after_high_usd": self.after_high,
+            "saved_usd": self.before - self.after,
+            "saved_low_usd": self.before - self.after_high,
+            "saved_high_usd": self.before - self.after_low,
+            "broken": {name: self.broken[name] for name in LIMITS},
+        }
+
+
+@dataclass(slots=True)
+class Backtest:
+    """The result: all turns, by class, and by where they would have moved."""
+
+    total: Tally = field(default_factory=Tally)
+    routes: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    moves: defaultdict[tuple[str, str, str, str], Tally] = field(
+        default_factory=lambda: defaultdict(Tally)
+    )
+    """By kind, class, provider and model; turns that stay are in none."""
+
+    def as_json(self) -> dict[str, Any]:
+        """``{"total", "routes": {class: TALLY}, "moves": [{kind, route, provider, model} | TALLY]}``."""
+        ordered = sorted(self.moves.items(), key=lambda item: (-item[1].turns, item[0]))
+        names = ("kind", "route", "provider", "model")
+        return {
+            "total": self.total.as_json(),
+            "routes": {name: tally.as_json() for name, tally in sorted(self.routes.items())},
+            "moves": [dict(zip(names, key, strict=True)) | t.as_json() for key, t in ordered],
+        }
+
+
+@dataclass(slots=True)
+class _Fate:
+    """What the other table would have done with one turn."""
+
+    turn: Past
+    target: Target | None
+    """``None``: it stays."""
+    broken: str | None
+    charge: Charge = NO_CHARGE
+
+
+def backtest(
+    turns: Iterable[Past], replan: Replan, prices: PriceBook, limits: dict[str, PlanLimits]
+) -> Backtest:
+    """Replay ``turns``, which are in ascending order of time, against another table.
+
+    ``limits`` are the providers' plans (``server.limits.plans``); their windows slide over the
+    recorded times.
+    """
+    gates = {name: Admission(limit) for name, limit in limits.items()}
+    fates = [_fate(turn, replan, prices, gates) for turn in turns]
+    _charge(fates, prices)
+    found = Backtest()
+    for fate in fates:
+        _count(found, fate, prices)
+    return found
+
+
+def _fate(turn: Past, replan: Replan, prices: PriceBook, gates: dict[str, Admission]) -> _Fate:
+    first: str | None = None
+    for target in replan.targets(turn):
+        broken = prices.hard_limit(turn, target) or _quota(turn, target, prices, gates)
+        if broken is None:
+            return _Fate(turn, target, None)
+        first = first or broken
+    return _Fate(turn, None, first)
+
+
+def _quota(
+    turn: Past, target: Target, prices: PriceBook, gates: dict[str, Admission]
+) -> str | None:
+    gate = gates.get(target.provider)
+    if gate is None:
+        return None
+    sent, answered = prices.size(turn, target)
+    fits = gate.admit(
+        turn.at,
+        tokens_in=sent,
+        tokens_out=answered,
+        max_tokens=turn.max_tokens,
+        until=turn.at + (turn.duration_s or 0.0),
+    )
+    return None if fits else "rate_limit"
+
+
+def _charge(fates: Sequence[_Fate], prices: PriceBook) -> None:
+    """Charge moved turns with what their session's next call at home would have to write."""
+    lines: dict[_LineKey, list[_Fate]] = defaultdict(list)
+    for fate in fates:
+        turn = fate.turn
+        if turn.session and (turn.cache_read_tokens or _written(turn)):
+            key = (turn.provider or "", turn.session, turn.agent or "", turn.model_asked or "")
+            lines[key].append(fate)
+    for (provider, *_), line in lines.items():
+        left = [_leaves(fate, provider) for fate in line]
+        if not any(left):
+            continue
+        calls = []
+        for fate, is_moved in zip(line, left, strict=True):
+            rates = prices.rates_here(fate.turn)
+            tokens = fate.turn.tokens()
+            if rates is None or tokens is None:
+                break
+            calls.append(LineCall(fate.turn.at, tokens, rates, is_moved))
+        for fate, charge in zip(line, charges(calls), strict=False):
+            fate.charge = charge
+
+
+def _leaves(fate: _Fate, provider: str) -> bool:
+    """Whether a call leaves its cache line behind: a cheaper model of the vendor takes it along."""
+    return fate.target is not None and fate.target.provider != provider
+
+
+def _written(turn: Past) -> int:
+    return (turn.cache_write_5m_tokens or 0) + (turn.cache_write_1h_tokens or 0)
+
+
+def _count(found: Backtest, fate: _Fate, prices: PriceBook) -> None:
+    turn, target = fate.turn, fate.target
+    tallies = [found.total, found.routes[turn.route]]
+    if target is not None:
+        key = (turn.kind, turn.route, target.provider, target.model or "")
+        tallies.append(found.moves[key])
+    cost = prices.moved(turn, target, fate.charge.usd) if _has_cost(turn) else MoveCost.nothing()
+    for tally in tallies:
+        tally.turns += 1
+        tally.moved += target is not None
+        if fate.broken is not None:
+            tally.broken[fate.broken] += 1
+        if cost is None:
+            tally.unpriced += 1
+            continue
+        tally.before += cost.before
+        tally.after += cost.after
+        tally.after_low += cost.low
+        tally.after_high += cost.high
+
+
+def _has_cost(turn: Past) -> bool:
+    return bool(turn.cost_usd) or bool(turn.unpriced)

@@ -1,0 +1,95 @@
+"""The policy asked again for recorded turns, under another routing table; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from providers.types import Protocol
+from server.config import RoutingSettings, Settings
+from server.ledger_history import Past
+from server.planning import carries_any, lot_of
+from server.policy import NoCandidate, Place, Question, Target, plan
+
+_Key = tuple[str, str, str, int, str | None, float, Target | None, bool]
+
+
+class Replan:
+    """Says where recorded turns would have gone with shadow off; remembers sub-agents' models.
+
+    Turns are to come in ascending order of time. Every provider is taken to have its key.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._routing = settings.routing.model_copy(update={"shadow": False})
+        self._has_canary = _has_canary(self._routing)
+        self._places: dict[str, Place | None] = {}
+        self._known: dict[_Key, tuple[tuple[Target, ...], Target | None]] = {}
+        self._agents: dict[tuple[str, str], Target] = {}
+
+    def targets(self, turn: Past) -> Sequence[Target]:
+        """The places before home that it would have tried, best first; none: it stays."""
+        agent = (turn.session or "", turn.agent or "")
+        stuck_to = self._agents.get(agent) if turn.agent else None
+        away, home = self._asked(turn, stuck_to)
+        if turn.agent and away and home is not None and away[0].provider == home.provider:
+            self._agents[agent] = away[0]
+        return away
+
+    def _asked(
+        self, turn: Past, stuck_to: Target | None
+    ) -> tuple[tuple[Target, ...], Target | None]:
+        lot = lot_of(turn.session or turn.id) if self._has_canary else 0.0
+        is_under_way = bool(turn.features.answered_before)
+        key = (
+            turn.protocol,
+            turn.kind,
+            turn.route,
+            turn.offload,
+            turn.pinned_by,
+            lot,
+            stuck_to,
+            is_under_way,
+        )
+        if key not in self._known:
+            self._known[key] = self._plan(
+                Question(
+                    protocol=Protocol(turn.protocol),
+                    kind=turn.kind,
+                    route=turn.route,
+                    offload=bool(turn.offload),
+                    pinned_by=turn.pinned_by,
+                    lot=lot,
+                    stuck_to=stuck_to,
+                    is_under_way=is_under_way,
+                )
+            )
+        return self._known[key]
+
+    def _plan(self, question: Question) -> tuple[tuple[Target, ...], Target | None]:
+        try:
+            made = plan(self._routing, question, self._place, carries_any)
+        except NoCandidate:
+            return (), None
+        return made.targets[: made.stand_ins], made.targets[made.stand_ins]
+
+    def _place(self, name: str) -> Place | None:
+        if name not in self._places:
+            self._places[name] = self._find(name)
+        return self._places[name]
+
+    def _find(self, name: str) -> Place | None:
+        if name not in self._settings.providers:
+            return None
+        provider = self._settings.provider(name)
+        return Place(
+            name=name,
+            protocols=provider.protocols,
+            has_credential=True,
+            model=provider.model,
+            translated_model=provider.translated_model,
+        )
+
+
+def _has_canary(routing: RoutingSettings) -> bool:
+    return "canary" in routing.modes.model_dump().values()

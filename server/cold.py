@@ -1,0 +1,230 @@
+"""Why a prompt cache was cold, from times, usage and block digests alone.
+
+A call is cold when the vendor read much less from its cache than the session's call before had
+left there. What had to be written again is priced by how much dearer a write is than a read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from providers.pricing import Rates
+from server.ledger_history import Past, history
+from server.prefix import PrefixBlock, unpack
+from server.savings import Tokens, rewrite_premium
+
+CAUSES: Final = (
+    "routing",
+    "model",
+    "idle",
+    "compaction",
+    "tools",
+    "system",
+    "history",
+    "unknown",
+)
+"""``routing``: our own moves let it expire; ``history``: an earlier message was changed or taken
+back; ``unknown``: nothing that is on record explains it, the vendor may have dropped it."""
+
+LEAST_TOKENS: Final = 1024
+"""Less than this is rounding at block borders, not a cold cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cold:
+    """Why one call was cold, and what that cost."""
+
+    cause: str
+    """One of ``CAUSES``."""
+    text: str
+    """A sentence for the user."""
+    tokens: int
+    """Written, or sent uncached, although an earlier call had left them in the cache."""
+    usd: float | None
+    """``None``: the price is unknown."""
+    idle_s: float
+    """Since the line's last call at home."""
+    tools_added: int = 0
+    tools_removed: int = 0
+    tools_changed: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, under their own names; ``turn["cold"]``."""
+        return {name: getattr(self, name) for name in Cold.__slots__}
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is remembered of one conversation, whatever its models."""
+
+    by_model: dict[str, Past] = field(default_factory=dict)
+    last: Past | None = None
+    moved: list[float] = field(default_factory=list)
+    """When calls were made elsewhere since the last one at home."""
+
+
+class ColdFinder:
+    """Finds cold calls; give it ended turns in ascending order of time, with their blocks.
+
+    ``rates`` prices a turn's own model (``PriceBook.rates_here``), ``None`` where unknown.
+    """
+
+    def __init__(self, rates: Callable[[Past], Rates | None]) -> None:
+        self._rates = rates
+        self._lines: defaultdict[tuple[str, str], _Line] = defaultdict(_Line)
+
+    def add(self, turn: Past) -> Cold | None:
+        """Why this turn was cold; ``None`` for one that was not, or is the first of its line."""
+        if not turn.session:
+            return None
+        line = self._lines[turn.session, turn.agent or ""]
+        tokens = turn.tokens()
+        if turn.is_moved and turn.provider == turn.proposal_provider:
+            line.moved.append(turn.at)
+            return None
+        if tokens is None or not tokens.uses_cache:
+            return None
+        before = line.by_model.get(turn.model_asked or "") or line.last
+        found = None if before is None else self._judge(turn, tokens, before, line)
+        line.by_model[turn.model_asked or ""] = line.last = turn
+        line.moved.clear()
+        return found
+
+    def _judge(self, turn: Past, tokens: Tokens, before: Past, line: _Line) -> Cold | None:
+        left = before.tokens()
+        held = 0 if left is None else left.read + left.written
+        # A prompt that shrank could not have read more than it holds.
+        missing = min(held, tokens.prompt) - tokens.read
+        if left is None or missing < LEAST_TOKENS:
+            return None
+        missing = min(missing, tokens.written + tokens.input)
+        idle_s = turn.at - before.at
+        cause, text, change = _why(turn, before, left.lifetime_s, line)
+        return Cold(cause, text, missing, self._usd(turn, tokens, missing), idle_s, *change)
+
+    def _usd(self, turn: Past, tokens: Tokens, missing: int) -> float | None:
+        rates = self._rates(turn)
+        if rates is None:
+            return None
+        return float(missing * rewrite_premium(tokens, rates) / 1_000_000)
+
+
+def cold_of(
+    path: Path, session: str, turn_id: str, rates: Callable[[Past], Rates | None]
+) -> Cold | None:
+    """Why one recorded turn was cold, read from the ledger; blocks on the disk.
+
+    Raises ``LedgerError`` or ``sqlite3.Error`` for a file that cannot be read.
+    """
+    finder = ColdFinder(rates)
+    for turn in history(path, session=session, with_blocks=True):
+        found = finder.add(turn)
+        if turn.id == turn_id:
+            return found
+    return None
+
+
+def summary(found: Iterable[Cold]) -> dict[str, Any]:
+    """``{"turns", "usd", "unpriced", "causes": [{"cause", "turns", "usd", "unpriced"}]}``.
+
+    Dearest cause first; turns without a price are counted and in no sum.
+    """
+    groups: defaultdict[str, list[Cold]] = defaultdict(list)
+    for cold in found:
+        groups[cold.cause].append(cold)
+    causes = [{"cause": cause} | _sum(groups[cause]) for cause in CAUSES if groups[cause]]
+    causes.sort(key=lambda row: -float(row["usd"]))
+    return _sum([cold for rows in groups.values() for cold in rows]) | {"causes": causes}
+
+
+def _sum(rows: list[Cold]) -> dict[str, Any]:
+    return {
+        "turns": len(rows),
+        "usd": sum(cold.usd or 0.0 for cold in rows),
+        "unpriced": sum(cold.usd is None for cold in rows),
+    }
+
+
+_Change = tuple[int, int, int]
+_NO_CHANGE: Final[_Change] = (0, 0, 0)
+
+
+def _why(turn: Past, before: Past, lifetime_s: float, line: _Line) -> tuple[str, str, _Change]:
+    if (turn.model_asked or "") not in line.by_model or _switched(turn, before, lifetime_s, line):
+        other = line.last.model_asked if line.last else None
+        return "model", f"The model changed from {other} to {turn.model_asked}.", _NO_CHANGE
+    if turn.at - before.at > lifetime_s:
+        if _kept_by_moves(turn, before, lifetime_s, line):
+            text = "Calls that were sent elsewhere did not keep the cache alive."
+            return "routing", text, _NO_CHANGE
+        minutes, kept = (turn.at - before.at) / 60, lifetime_s / 60
+        text = f"{minutes:.0f} minutes passed; the cache lives for {kept:.0f}."
+        return "idle", text, _NO_CHANGE
+    return _changed(turn, before)
+
+
+def _switched(turn: Past, before: Past, lifetime_s: float, line: _Line) -> bool:
+    """Whether another model was used meanwhile, so long that this one's cache expired."""
+    other = line.last is not None and line.last.model_asked != turn.model_asked
+    return other and turn.at - before.at > lifetime_s
+
+
+def _kept_by_moves(turn: Past, before: Past, lifetime_s: float, line: _Line) -> bool:
+    """Whether the cache would have lived, had every call been made at home."""
+    times = [before.at, *line.moved, turn.at]
+    gaps = (later - earlier for earlier, later in pairwise(times))
+    return bool(line.moved) and all(gap <= lifetime_s for gap in gaps)
+
+
+def _changed(turn: Past, before: Past) -> tuple[str, str, _Change]:
+    if turn.kind == "post_compaction":
+        return "compaction", "The conversation was compacted.", _NO_CHANGE
+    here, there = _blocks(turn), _blocks(before)
+    if not here or not there:
+        return "unknown", "Its blocks are not on record.", _NO_CHANGE
+    change = _tools(_of(there, "t"), _of(here, "t"))
+    if any(change):
+        added, removed, altered = change
+        words = f"{added} added, {removed} removed, {altered} altered"
+        return "tools", f"The tools changed: {words}.", change
+    if _digests(here, "t") != _digests(there, "t"):
+        return "tools", "The tools came in another order.", _NO_CHANGE
+    if _digests(here, "s") != _digests(there, "s"):
+        return "system", "The system prompt changed.", _NO_CHANGE
+    new, old = _digests(here, "m"), _digests(there, "m")
+    if new[: len(old)] == old:
+        return (
+            "unknown",
+            "Nothing on record explains it; the vendor may have dropped it.",
+            _NO_CHANGE,
+        )
+    if new[:1] != old[:1] and len(new) < len(old):
+        return "compaction", "The conversation was compacted.", _NO_CHANGE
+    return "history", "An earlier message was changed or taken back.", _NO_CHANGE
+
+
+def _tools(old: list[PrefixBlock], new: list[PrefixBlock]) -> _Change:
+    was = {block.name_digest: block.digest for block in old}
+    now = {block.name_digest: block.digest for block in new}
+    altered = sum(was[name] != now[name] for name in was.keys() & now.keys())
+    return len(now.keys() - was.keys()), len(was.keys() - now.keys()), altered
+
+
+def _blocks(turn: Past) -> list[PrefixBlock]:
+    try:
+        return unpack(turn.blocks) if turn.blocks else []
+    except ValueError:
+        return []
+
+
+def _of(blocks: list[PrefixBlock], tag: str) -> list[PrefixBlock]:
+    return [block for block in blocks if block.tag == tag]
+
+
+def _digests(blocks: list[PrefixBlock], tag: str) -> list[bytes]:
+    return [block.digest for block in blocks if block.tag == tag]
