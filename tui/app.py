@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
@@ -18,7 +19,6 @@ from server.tasks import spawn
 from tui import format as fmt
 from tui import keys
 from tui.bridge import Bridge
-from tui.commands import CommandActions
 from tui.context import Context
 from tui.driver import TerminalDriver
 from tui.palette import KeyCommands
@@ -31,6 +31,7 @@ from tui.screens.providers import ProvidersScreen
 from tui.screens.routes import RoutesScreen
 from tui.screens.savings import SavingsScreen
 from tui.state import LiveState
+from tui.steering import SteeringActions
 from tui.theme import DARK, LIGHT, ThemedApp
 
 PAINT_S = 0.25
@@ -39,6 +40,9 @@ PAINT_S = 0.25
 CROWD = 24
 """Requests in flight from which on every second painting is left out: the list then changes as a
 whole each time, and nobody reads it faster."""
+
+FREEZE_AFTER_S = 2.0
+"""When what the toolkit built for good is taken out of the garbage collector's sight."""
 
 _SCREENS: Mapping[str, type[GatewayScreen]] = {
     keys.SAVINGS: SavingsScreen,
@@ -51,6 +55,12 @@ _SCREENS: Mapping[str, type[GatewayScreen]] = {
 _log = logging.getLogger("sbgw.tui")
 
 
+def _freeze() -> None:
+    """A full collection walks every object there is, and holds the streams meanwhile."""
+    gc.collect()
+    gc.freeze()
+
+
 class QuitReason(StrEnum):
     """What ``run_async`` returns; ``None`` means that the application crashed."""
 
@@ -60,7 +70,7 @@ class QuitReason(StrEnum):
     """The user asked a second time: end the streams now."""
 
 
-class GatewayApp(CommandActions, ThemedApp[QuitReason], inherit_bindings=False):
+class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False):
     """Watches a running engine in the engine's own event loop (``run_async``).
 
     ``on_quit`` drains the engine and returns when that is done; meanwhile the screen stays and
@@ -130,6 +140,7 @@ class GatewayApp(CommandActions, ThemedApp[QuitReason], inherit_bindings=False):
         self._bridge.start()
         if self._paint_s is not None:
             self.set_interval(self._paint_s, self._beat)
+            self.set_timer(FREEZE_AFTER_S, _freeze)
 
     async def on_unmount(self) -> None:
         await self._bridge.close()
@@ -149,6 +160,7 @@ class GatewayApp(CommandActions, ThemedApp[QuitReason], inherit_bindings=False):
         second = int(self._shared.clock.time())
         if self.state.take_changes() or second != self._painted_second:
             self._painted_second = second
+            self.state.pass_time(self._shared.clock.time())
             self.paint()
 
     def paint(self) -> None:

@@ -309,11 +309,15 @@ def _grown(taken: list[Column], room: int) -> Layout:
     return tuple((column, widths[column.id]) for column in taken)
 
 
-def titles(columns: Layout) -> Line:
-    """The line of column titles."""
+def titles(columns: Layout, sorted_by: str = "age") -> Line:
+    """The line of column titles, an arrow at the one that the list is sorted by."""
     spans: list[Span] = [(" " * GUTTER, "title")]
     for column, width in columns:
-        spans.append((fmt.fit(column.title, width, column.align) + " ", "title"))
+        is_marked = column.id == sorted_by and column.id != "age"
+        title = f"{column.title}↓" if is_marked else column.title
+        spans.append(
+            (fmt.fit(title, width, column.align) + " ", "accent" if is_marked else "title")
+        )
     return tuple(spans)
 
 

@@ -79,7 +79,7 @@ class CommandActions(_Base):
             text += " It will be at its next start, too."
         elif result.ok and not remember:
             text += " Until you quit."
-        self._say(text, is_bad=not result.ok or (remember and _is_unkept(result)))
+        self._say(text, is_bad=not result.ok or (remember and is_unkept(result)))
 
     async def _set_shadow(self) -> None:
         result = await ask_engine(
@@ -90,7 +90,7 @@ class CommandActions(_Base):
             text = f"Still live: {text or 'the gateway did not say why'}"
         elif result.data.get("persisted") is True:
             text = f"{text or 'Back to shadow.'} Kept in your settings."
-        self._say(text or "Back to shadow.", is_bad=not result.ok or _is_unkept(result))
+        self._say(text or "Back to shadow.", is_bad=not result.ok or is_unkept(result))
 
     # -- routes ------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class CommandActions(_Base):
         entries = entries_of(state.routing, name) or []
         result = await self._ask(EditRoute(self._shared, name, entries, state.providers))
         if isinstance(result, CommandResult):
-            self._say(result.message or f"{name} was saved.", is_bad=_is_unkept(result))
+            self._say(result.message or f"{name} was saved.", is_bad=is_unkept(result))
 
     # -- agents ------------------------------------------------------------------------------
 
@@ -226,5 +226,5 @@ class CommandActions(_Base):
         self.notify(text, severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
 
 
-def _is_unkept(result: CommandResult) -> bool:
+def is_unkept(result: CommandResult) -> bool:
     return result.data.get("persisted") is False

@@ -24,7 +24,7 @@ class Context:
     def facts(self) -> Facts:
         """What decides which keys can do something now."""
         state = self.state
-        has_rows, is_filtered = len(state) > 0, state.filter.is_on
+        has_rows, is_filtered = len(state) > 0, state.is_narrowed
         return Facts(
             has_rows=has_rows,
             is_draining=state.gateway.draining,

@@ -43,6 +43,7 @@ _ASCII = str.maketrans(
     "●▶◌✕▲◐⊘⊗◇▌…·–×≈→←↑↓─│█▓░▏▕━•␡" + _HIDDEN,
     "*>.x!%/#~>~--x~><^v-|##.||=*??",
 )
+_ASCII.update(str.maketrans("‖◔■◑▁▂▃▄▅▆▇├└", "=(@)__.-=+*|`"))
 _ASCII.update({0x2400 + code: ord("?") for code in range(0x21)})
 
 

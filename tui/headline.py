@@ -6,12 +6,14 @@ says in which order items give up room; the mode, a drain and the address go las
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tui import format as fmt
 from tui import saving_text
 from tui.lines import EMPTY, Line, clip, join, line, spread, width_of
+from tui.rows import mapping_of
 from tui.state import LiveState, Trouble
 from tui.sums import Saved
 
@@ -21,6 +23,7 @@ LAG_WORTH_SHOWING_MS = 50.0
 SHRINK = (
     "version",
     "lag",
+    "spark",
     "rate",
     "saved",
     "unpriced",
@@ -36,11 +39,24 @@ SHRINK = (
     "saved",
     "address",
     "saved",
+    "windows",
     "flight",
+    "windows",
     "address",
     "drain",
 )
 """Each step shortens one item by one form."""
+
+
+_CELL_S, _CELLS = 5, 12
+_BARS = "▁▂▃▄▅▆▇"
+
+_LOGIN_WINDOWS = (
+    ("anthropic-ratelimit-unified-5h", "5h"),
+    ("anthropic-ratelimit-unified-7d", "week"),
+)
+_NEARLY_USED = 0.85
+_MOST_USED = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +69,15 @@ class Item:
 
 def header(state: LiveState, width: int, now: float) -> list[Line]:
     """One line, or two when something is wrong at ``now`` (wall time)."""
-    lines = [headline(state, width)]
+    lines = [headline(state, width, now)]
     if trouble := trouble_line(state.troubles(now), width - 2):
         lines.append((("  ", "text"), *trouble))
     return lines
 
 
-def headline(state: LiveState, width: int) -> Line:
+def headline(state: LiveState, width: int, now: float | None = None) -> Line:
     """The first line, shrunk to ``width`` cells."""
-    left, right = _left(state), _right(state)
+    left, right = _left(state), _right(state, now)
     chosen = {item.id: 0 for item in (*left, *right)}
     forms = {item.id: item.forms for item in (*left, *right)}
 
@@ -109,9 +125,11 @@ def _left(state: LiveState) -> tuple[Item, ...]:
     )
 
 
-def _right(state: LiveState) -> tuple[Item, ...]:
+def _right(state: LiveState, now: float | None = None) -> tuple[Item, ...]:
     totals = state.totals
     return (
+        Item("windows", _windows(state.providers)),
+        Item("spark", (_spark(state, now), EMPTY)),
         Item("rate", _rate(totals.requests_per_min)),
         Item("money", _money(totals.today_usd, totals.today_estimated_usd)),
         Item("list", _list_price(totals.today_list_usd)),
@@ -119,6 +137,43 @@ def _right(state: LiveState) -> tuple[Item, ...]:
         Item("saved", _saved(state.savings.today, state.gateway.shadow)),
         Item("lag", _lag(totals.loop_lag_ms)),
     )
+
+
+def _windows(providers: Mapping[str, Mapping[str, Any]]) -> tuple[Line, ...]:
+    """How much of a login's 5-hour and weekly windows is used; vendors tell it to logins only."""
+    shown: list[Line] = []
+    for name, short in _LOGIN_WINDOWS:
+        used = _used(providers, name)
+        if used is not None:
+            role = "bad" if used >= 1 else "warn" if used >= _NEARLY_USED else "strong"
+            shown.append(line((f"{short} ", "muted"), (f"{used:.0%}", role)))
+    return (join(shown, " "), shown[0], EMPTY) if shown else (EMPTY,)
+
+
+def _used(providers: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
+    for provider in providers.values():
+        fields = mapping_of(mapping_of(provider.get("rate_limits")).get(name))
+        try:
+            used = float(fields.get("utilization", ""))
+        except (TypeError, ValueError):
+            continue
+        if 0 <= used <= _MOST_USED:
+            return used
+    return None
+
+
+def _spark(state: LiveState, now: float | None) -> Line:
+    """The requests of the last minute, five seconds a cell; nothing when there were none."""
+    if now is None:
+        return EMPTY
+    end = (int(now) // _CELL_S + 1) * _CELL_S
+    starts = range(end - _CELLS * _CELL_S, end, _CELL_S)
+    counts = [state.requests_in(start, start + _CELL_S) for start in starts]
+    most = max(counts)
+    if not most:
+        return EMPTY
+    top = len(_BARS) - 1
+    return line(("".join(_BARS[-(-count * top // most)] for count in counts), "live"))
 
 
 def _rate(per_min: float | None) -> tuple[Line, ...]:

@@ -17,6 +17,7 @@ PROVIDERS = "providers"
 ROUTES = "routes"
 LOG = "log"
 DETAIL = "detail"
+SESSIONS = "sessions"
 HELP = "help"
 CONFIRM = "confirm"
 GO_LIVE = "going live"
@@ -27,7 +28,7 @@ QUESTIONS = frozenset({CONFIRM, GO_LIVE, EDIT})
 
 TABS = (LIVE, SAVINGS, PROVIDERS, ROUTES, LOG)
 """The screens that have a number, in their order; the id of each one's key is ``screen.NAME``."""
-FULL_SCREENS = (*TABS, DETAIL, HELP)
+FULL_SCREENS = (*TABS, SESSIONS, DETAIL, HELP)
 """Where the keys of ``EVERYWHERE`` work too."""
 
 _ABOVE_LIVE = FULL_SCREENS[1:]
@@ -78,7 +79,7 @@ TABLE: tuple[Key, ...] = (
         True,
         "freeze",
     ),
-    Key("live.follow", "f", "follow", "Follow the newest turn, or stop.", (LIVE,), True, "follow"),
+    Key("live.follow", "f", "follow", "Follow the newest turn, or stop.", (LIVE,)),
     Key(
         "live.filter",
         "slash",
@@ -88,13 +89,59 @@ TABLE: tuple[Key, ...] = (
         True,
         "filter",
     ),
-    Key("live.unfilter", "escape", "unfilter", "Clear the filter.", (LIVE,)),
+    Key("live.unfilter", "escape", "unfilter", "Clear the filter and the time window.", (LIVE,)),
+    Key(
+        "live.sort",
+        "o",
+        "sort",
+        "Next order: newest, cost, saving, duration, cost a minute.",
+        (LIVE,),
+    ),
+    Key("live.sessions", "w", "sessions", "The turns by session.", (LIVE,), True, "sessions"),
+    Key("live.shorter", "left_square_bracket", "window(-1)", "Look back less far.", (LIVE,)),
+    Key("live.longer", "right_square_bracket", "window(1)", "Look back farther.", (LIVE,)),
+    Key(
+        "sessions.sort",
+        "o",
+        "sort",
+        "Next order: dollars an hour, cost, last used.",
+        (SESSIONS,),
+        True,
+        "sort",
+    ),
+    Key(
+        "sessions.turns",
+        "enter",
+        "turns",
+        "Show only this session's turns in the list.",
+        (SESSIONS,),
+        True,
+        "turns",
+    ),
     Key(
         "copy",
         "y",
         "copy",
         "Copy the turn's id; while the list is empty, the two set-up lines.",
         (LIVE, DETAIL),
+    ),
+    Key(
+        "detail.curl",
+        "u",
+        "curl",
+        "Copy the turn as a curl command, without key and prompt.",
+        (DETAIL,),
+        True,
+        "curl",
+    ),
+    Key(
+        "detail.export",
+        "w",
+        "export",
+        "Write what is recorded of the turn to a JSON file.",
+        (DETAIL,),
+        True,
+        "export",
     ),
     Key(
         "savings.period",
@@ -140,6 +187,42 @@ TABLE: tuple[Key, ...] = (
         "Stay in shadow.",
         (GO_LIVE,),
         palette=False,
+    ),
+    Key(
+        "provider.pause",
+        "p",
+        "app.pause_provider",
+        "Pause the provider, or let it take requests again.",
+        (PROVIDERS,),
+        True,
+        "pause",
+    ),
+    Key(
+        "provider.reset",
+        "b",
+        "app.reset_provider",
+        "Reset the provider's breaker and cooldowns.",
+        (PROVIDERS,),
+        True,
+        "reset",
+    ),
+    Key(
+        "provider.probe",
+        "t",
+        "app.probe_provider",
+        "Probe the provider: does it answer, take our key, have our models.",
+        (PROVIDERS,),
+        True,
+        "probe",
+    ),
+    Key(
+        "route.mode",
+        "m",
+        "app.cycle_mode",
+        "Its next mode: observe, canary, live.",
+        (ROUTES,),
+        True,
+        "mode",
     ),
     Key("route.edit", "e", "app.edit_route", "Change where it may go.", (ROUTES,), True, "edit"),
     *(
@@ -208,6 +291,8 @@ TABLE: tuple[Key, ...] = (
 _NAMES = {
     "question_mark": "?",
     "slash": "/",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "colon": ":",
     "escape": "esc",
     "pageup": "PgUp",
@@ -274,7 +359,17 @@ def active_in(context: str, table: Iterable[Key]) -> list[Key]:
     return own + [key for key in keys if EVERYWHERE in key.contexts]
 
 
-_NEED_TURNS = frozenset({"live.freeze", "live.follow", "live.filter"})
+_NEED_TURNS = frozenset(
+    {
+        "live.freeze",
+        "live.follow",
+        "live.filter",
+        "live.sort",
+        "live.sessions",
+        "live.shorter",
+        "live.longer",
+    }
+)
 
 
 def why_not(key: Key, context: str, facts: Facts) -> str | None:

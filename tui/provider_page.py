@@ -10,6 +10,7 @@ from typing import Any
 
 from providers.profiles import profiles
 from tui import format as fmt
+from tui import provider_health as health
 from tui.columns import Look
 from tui.format import Align
 from tui.lines import EMPTY, Line, Span, line, wrap
@@ -77,8 +78,8 @@ class _Column:
 
 
 _COLUMNS: tuple[tuple[str, _Column], ...] = (
-    ("state", _Column("STATE", 11, 0)),
-    ("name", _Column("PROVIDER", 14, 0)),
+    ("state", _Column("STATE", 13, 0)),
+    ("name", _Column("PROVIDER", 12, 0)),
     ("key", _Column("KEY", 8, 0)),
     ("requests", _Column("REQ", 6, 0, "right")),
     ("errors", _Column("ERR", 5, 0, "right")),
@@ -120,7 +121,7 @@ def _shown(width: int) -> Iterable[tuple[str, _Column]]:
 def _cell(cell: str, name: str, provider: Provider) -> Span:
     match cell:
         case "state":
-            look = look_of(provider)
+            look = health.held_look(provider) or look_of(provider)
             return f"{look.glyph} {look.word}", look.role
         case "name":
             return name, "strong"
@@ -248,9 +249,11 @@ def detail(name: str, provider: Provider, width: int) -> list[Line]:
         *_pair("address", text_of(provider.get("base_url")), width),
         *_pair("speaks", text_of(provider.get("protocol")), width),
         *_key(name, provider, width),
+        *_held(provider, width),
         *_pair("requests", _counts(provider), width),
         *_pair("first byte", _first_byte(provider), width),
         *_last_error(provider, width),
+        *_said("probe", health.probe_text(provider), width),
     ]
     return [*lines, *_limits(provider, width)]
 
@@ -262,6 +265,21 @@ def _pair(label: str, value: str | None, width: int, role: str = "text") -> list
     rest = (" " * (_LABEL + 1), "text")
     found = wrap(value[:500], max(10, width - _LABEL - 2), role)
     return [((head if index == 0 else rest), *text) for index, text in enumerate(found)]
+
+
+def _held(provider: Provider, width: int) -> list[Line]:
+    """What keeps it from being tried, and the breaker in any case."""
+    paused = f"{health.PAUSED.glyph} you paused it; it gets only what nobody else could serve"
+    return [
+        *_pair("paused", paused if health.is_paused(provider) else None, width, "warn"),
+        *_said("breaker", health.breaker_text(provider), width),
+        *_pair("", health.breaker_error(provider), width, "warn"),
+        *_pair("cooldown", health.cooldown_text(provider), width, "warn"),
+    ]
+
+
+def _said(label: str, said: tuple[str, str] | None, width: int) -> list[Line]:
+    return [] if said is None else _pair(label, said[0], width, said[1])
 
 
 def _key(name: str, provider: Provider, width: int) -> list[Line]:

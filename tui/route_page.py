@@ -8,6 +8,7 @@ from typing import Any
 from tui import format as fmt
 from tui import saving_text
 from tui.lines import EMPTY, Line, Span, clip, join, line, width_of, wrap
+from tui.mode_text import background, effective_mode, has_own_mode, mode_words
 from tui.provider_page import key_env, key_state
 from tui.rows import count_of, mapping_of, text_of
 from tui.sums import Saved, Savings
@@ -28,13 +29,6 @@ CLIENTS: Mapping[str, str] = {
     "messages": "Anthropic Messages, as Claude Code speaks it",
     "responses": "OpenAI Responses, as Codex speaks it",
     "chat": "OpenAI Chat Completions",
-}
-
-MODES: Mapping[str, str] = {
-    "observe": "stays with its vendor; what moving would save is still shown",
-    "verify": "stays with its vendor; a sample is tried elsewhere and compared",
-    "canary": "a share of it moves",
-    "live": "moves",
 }
 
 BASELINE = "baseline"
@@ -72,10 +66,14 @@ def _texts(value: object) -> list[str]:
     return [text for item in items if (text := text_of(item)) is not None]
 
 
-def mode_of(routing: Mapping[str, Any], name: str) -> str:
-    """What a class or kind does once shadow is off."""
-    modes = mapping_of(routing.get("modes"))
-    return text_of(modes.get(name)) or text_of(modes.get("default")) or "live"
+def baseline_of(routing: Mapping[str, Any], provider: str) -> list[str]:
+    """The client protocols whose baseline names a provider."""
+    found = mapping_of(routing.get("baseline"))
+    return [
+        str(name)
+        for name, entries in found.items()
+        if any(entry.partition("/")[0] == provider for entry in _texts(entries))
+    ]
 
 
 def is_unsaved(routing: Mapping[str, Any], key: str) -> bool:
@@ -91,7 +89,7 @@ def top(routing: Mapping[str, Any], shadow: bool | None, width: int) -> list[Lin
     if not routing:
         return [line((" Waiting for the gateway ...", "muted"))]
     if shadow is False:
-        said = "Live: what may move goes to the first of its list that can take it."
+        said = f"Live: what has a mode of its own moves, and {background()}."
     else:
         said = "Shadow: nothing moves. This is what live mode would do."
     leave = routing.get("cross_vendor_failover") is True
@@ -195,8 +193,9 @@ def _origin(routing: Mapping[str, Any], name: str, width: int) -> Line:
     is_set = entries_of(routing, name) is not None
     whole = _source(routing, name, is_set)
     source = fmt.neutralise(whole.replace("\\", "/").rpartition("/")[2] or whole, 40)
-    mode = fmt.fit(mode_of(routing, name), _MODE)
-    return line((f" {mode} ", "text"), (source if is_set else fmt.NOTHING, "muted"))
+    mode = fmt.fit(effective_mode(routing, name), _MODE)
+    role = "text" if has_own_mode(routing, name) else "muted"
+    return line((f" {mode} ", role), (source if is_set else fmt.NOTHING, "muted"))
 
 
 def _chain(entries: Sequence[str], providers: Providers, width: int) -> Line:
@@ -249,9 +248,7 @@ def detail(
         lines.extend(_pair("goes to", "where its class sends it", width))
     for index, entry in enumerate(entries or []):
         lines.extend(_choice(index, entry, routing, providers, width))
-    mode = mode_of(routing, name)
-    when = "now" if shadow is False else "once shadow is off"
-    lines.extend(_pair("mode", f"{mode}, {when}: {MODES.get(mode, 'not known here')}", width))
+    lines.extend(_pair("mode", mode_words(routing, name, shadow), width))
     table = savings.by_route if is_class else savings.by_kind
     hits = mapping_of(routing.get("hits" if is_class else "kind_hits"))
     lines.extend(_pair("turns", _turns(count_of(hits.get(name)) or 0, table.get(name)), width))

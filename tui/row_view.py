@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import bisect
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tui import filter as filters
 from tui.filter import Filter
+from tui.order import KEYS, Sort, SortedBook
 from tui.rows import Book, TurnRow
 
 
@@ -33,10 +35,16 @@ class RowView:
         self._book = Book()
         self._still: Book | None = None
         self._matching: Book | None = None
-        """The rows of the picture that the filter lets through, while one is on."""
+        """The rows of the picture that filter and time window let through, in the order that is
+        wanted; ``None`` while that is all of them, newest first."""
         self._selected: str | None = None
         self._changes = Changes(rows=True, header=True)
         self.filter: Filter = filters.OFF
+        self.sort = Sort.AGE
+        self.window_s: float | None = None
+        """How far back the list looks, ``None`` as far as it reaches."""
+        self._cutoff = 0.0
+        """Wall time before which a turn that has ended is outside the window."""
         self.follow = True
         self.frozen_at: float | None = None
 
@@ -71,6 +79,10 @@ class RowView:
         """The newest knowledge of a turn, frozen or not."""
         return self._book.rows.get(turn_id)
 
+    def all_rows(self) -> Iterable[TurnRow]:
+        """The newest knowledge of every turn, in no order."""
+        return self._book.rows.values()
+
     @property
     def pending(self) -> int:
         """Turns that came in since the view was frozen and that the filter lets through."""
@@ -78,7 +90,15 @@ class RowView:
         if still is None:
             return 0
         new = (row for turn_id, row in self._book.rows.items() if turn_id not in still.rows)
-        return sum(1 for row in new if self.filter.matches(row))
+        return sum(1 for row in new if self._lets(row))
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether a filter or a time window may hide turns."""
+        return self.filter.is_on or self.window_s is not None
+
+    def _lets(self, row: TurnRow) -> bool:
+        return (row.is_open or row.at >= self._cutoff) and self.filter.matches(row)
 
     def _open_rows(self) -> Iterator[str]:
         return (turn_id for turn_id, row in self._book.rows.items() if row.is_open)
@@ -107,7 +127,7 @@ class RowView:
         if self._matching is None or self._still is not None:
             return
         row = self._book.rows.get(turn_id)
-        if row is not None and self.filter.matches(row):
+        if row is not None and self._lets(row):
             self._matching.put(row)
         else:
             self._matching.remove(turn_id)
@@ -126,14 +146,24 @@ class RowView:
     def _sift(self) -> None:
         """Apply the filter to the whole picture again."""
         self._matching = None
-        if self.filter.is_on:
-            matching = Book()
-            for at, turn_id in self._whole.order:
-                row = self._whole.rows[turn_id]
-                if self.filter.matches(row):
-                    matching.rows[turn_id] = row
-                    matching.order.append((at, turn_id))
-            self._matching = matching
+        if not self.is_narrowed and self.sort is Sort.AGE:
+            return
+        key = KEYS[self.sort]
+        matching = Book() if self.sort is Sort.AGE else SortedBook(key=key)
+        for _, turn_id in self._whole.order:
+            row = self._whole.rows[turn_id]
+            if self._lets(row):
+                matching.rows[turn_id] = row
+                matching.order.append((key(row), turn_id))
+        if isinstance(matching, SortedBook):
+            matching.order.sort()
+            matching.known.update((turn_id, value) for value, turn_id in matching.order)
+        self._matching = matching
+
+    def requests_in(self, start: float, end: float) -> int:
+        """How many turns began in a span of wall time."""
+        order = self._book.order
+        return bisect.bisect_left(order, (end, "")) - bisect.bisect_left(order, (start, ""))
 
     def _touch(self, *, rows: bool = False, header: bool = False) -> None:
         old = self._changes
@@ -180,6 +210,41 @@ class RowView:
         self._reselect(before)
         self._touch(rows=True, header=True)
 
+    def set_sort(self, wanted: Sort) -> None:
+        """Order the list anew and choose its first; only the newest first can be followed."""
+        self.sort = wanted
+        self.follow = wanted is Sort.AGE and self._still is None
+        self._sift()
+        self._reselect()
+        self.select(0)
+        self._touch(rows=True, header=True)
+
+    def set_window(self, seconds: float | None, now: float) -> None:
+        """Look back only so far from wall time ``now``; turns in flight are always shown."""
+        before = self.selected_index
+        self.window_s = seconds
+        seen_at = now if self.frozen_at is None else self.frozen_at
+        self._cutoff = 0.0 if seconds is None else seen_at - seconds
+        self._sift()
+        self._reselect(before)
+        self._touch(rows=True, header=True)
+
+    def pass_time(self, now: float) -> None:
+        """Let turns leave the time window as they grow old; cheap, once a second."""
+        if self.window_s is None or self._still is not None or self._matching is None:
+            return
+        start = bisect.bisect_left(self._book.order, (self._cutoff, ""))
+        self._cutoff = max(self._cutoff, now - self.window_s)
+        end = bisect.bisect_left(self._book.order, (self._cutoff, ""))
+        gone = [turn_id for _, turn_id in self._book.order[start:end]]
+        before = self.selected_index
+        for turn_id in gone:
+            if turn_id in self._matching.rows and not self._matching.rows[turn_id].is_open:
+                self._matching.remove(turn_id)
+        if gone:
+            self._reselect(before)
+            self._touch(rows=True)
+
     def select(self, index: int) -> None:
         """Select the row at ``index``, held to the view; leaving the newest stops following."""
         if not len(self):
@@ -195,10 +260,11 @@ class RowView:
         self.select((self.selected_index or 0) + delta)
 
     def set_follow(self, on: bool) -> None:
-        """Follow the newest row or not; following ends a freeze."""
+        """Follow the newest row or not; following ends a freeze and any other order."""
         self.follow = on
-        if on and self._still is not None:
+        if on and (self._still is not None or self.sort is not Sort.AGE):
             self._still, self.frozen_at = None, None
+            self.sort = Sort.AGE
             self._sift()
         self._reselect()
         self._touch(rows=True, header=True)
@@ -209,6 +275,7 @@ class RowView:
             self._still, self.frozen_at = self._book.copy(), now
         else:
             self._still, self.frozen_at = None, None
+            self._cutoff = 0.0 if self.window_s is None else now - self.window_s
         self._sift()
         self._reselect()
         self._touch(rows=True, header=True)

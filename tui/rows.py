@@ -15,7 +15,12 @@ from typing import Any
 
 from server.record import Phase, Status
 
+FIVE_MINUTES_S, HOUR_S = 300.0, 3_600.0
+"""The two lifetimes of Anthropic's prompt cache."""
+
 _EXACT = 2**53
+_LONGEST_CHAIN = 16
+_WRITES = ("cache_write_5m_tokens", "cache_write_1h_tokens")
 _LONGEST_WORD = 200
 """Characters of a field that a filter looks at."""
 
@@ -146,6 +151,14 @@ class TurnRow:
     list_price: bool
     projected: Projected | None
     """``None``: it would have stayed where it is."""
+    agent: str | None
+    """The sub-agent that asked, ``None`` for the session itself."""
+    chain: tuple[str, ...]
+    """The providers that were tried, in order."""
+    context_tokens: int | None
+    """What the model read: input, cache reads and cache writes."""
+    cache_ttl_s: float | None
+    """How long what it wrote or read is cached at the least, ``None`` when nothing was."""
     words: str
     """Everything a filter may look for, in lower case, a line each."""
 
@@ -194,8 +207,32 @@ def row_from(summary: Mapping[str, Any], seq: int) -> TurnRow | None:
         is_unpriced=summary.get("unpriced") is not False,
         list_price=summary.get("list_price_equivalent") is True,
         projected=projected,
+        agent=text_of(summary.get("agent")),
+        chain=_chain(summary.get("fallback_chain")),
+        context_tokens=_context(summary),
+        cache_ttl_s=_cache_ttl(summary),
         words=_words(summary, shown, projected),
     )
+
+
+def _chain(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        return ()
+    return tuple(text for item in value[:_LONGEST_CHAIN] if (text := text_of(item)) is not None)
+
+
+def _context(summary: Mapping[str, Any]) -> int | None:
+    names = ("input_tokens", "cache_read_tokens", *_WRITES)
+    known = [count for name in names if (count := count_of(summary.get(name))) is not None]
+    return sum(known) if known else None
+
+
+def _cache_ttl(summary: Mapping[str, Any]) -> float | None:
+    if count_of(summary.get("cache_write_1h_tokens")):
+        return HOUR_S
+    if count_of(summary.get("cache_write_5m_tokens")) or count_of(summary.get("cache_read_tokens")):
+        return FIVE_MINUTES_S
+    return None
 
 
 _SEARCHED = (

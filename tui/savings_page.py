@@ -13,7 +13,7 @@ from tui import format as fmt
 from tui import saving_text
 from tui.lines import EMPTY, Line, Span, beside, clip, join, line, spread, wrap
 from tui.provider_page import key_env
-from tui.sums import Saved, Savings
+from tui.sums import Recent, Saved, Savings
 
 TWO_BLOCKS_FROM = 112
 
@@ -46,6 +46,7 @@ def page(
     shadow: bool | None,
     is_today: bool,
     key: str,
+    recent: Recent | None = None,
 ) -> list[Line]:
     """The whole page; ``key`` is what switches between today and all."""
     if not savings.is_known:
@@ -61,6 +62,8 @@ def page(
         blocks.append(apart)
     if not savings.all.is_empty:
         blocks.append(_tables(savings, inner, shadow=shadow))
+    if recent is not None and recent.by_model:
+        blocks.append(_recent_tables(recent, inner, shadow=shadow))
     blocks.append(_assumptions(savings.assumptions or ASSUMPTIONS, inner))
     lines = [EMPTY]
     for block in blocks:
@@ -219,13 +222,40 @@ def _tables(savings: Savings, width: int, *, shadow: bool | None) -> list[Line]:
     return lines[:-1]
 
 
-def _table(name: str, rows: Mapping[str, Saved], width: int, *, is_real: bool) -> list[Line]:
+def _recent_tables(recent: Recent, width: int, *, shadow: bool | None) -> list[Line]:
+    """By what the record keeps no sums of: over the turns in the list only, and said so."""
+    turns = fmt.plural(recent.turns, "turn")
+    projects = {_folder(name): sums for name, sums in recent.by_project.items()}
+    tables = (
+        ("BY MODEL", recent.by_model),
+        ("BY PROJECT", projects),
+        ("BY SESSION", {name[:_NAME]: sums for name, sums in recent.by_session.items()}),
+    )
+    lines: list[Line] = [line((f"The last {turns}, as the list has them:", "muted"))]
+    for name, rows in tables:
+        lines.extend([*_table(name, rows, width, is_real=shadow is False, reach=""), EMPTY])
+    return lines[:-1]
+
+
+def _folder(path: str) -> str:
+    """The end of a path, where two projects differ."""
+    return path if len(path) <= _NAME else "…" + path[1 - _NAME :]
+
+
+def _table(
+    name: str,
+    rows: Mapping[str, Saved],
+    width: int,
+    *,
+    is_real: bool,
+    reach: str = ", on record",
+) -> list[Line]:
     """One row a group: turns, net, its size against the others, and what lost."""
     rows = {group: sums for group, sums in rows.items() if not sums.is_empty}
     room = max(12, min(_NAME, width - 37))
     bar = min(_BAR, width - room - 36)
     bar = bar if bar >= _LEAST_BAR else 0
-    head = f"{fmt.fit(f'{name}, on record', room)}  {'TURNS':>6}  {'NET':>10}  "
+    head = f"{fmt.fit(f'{name}{reach}', room)}  {'TURNS':>6}  {'NET':>10}  "
     most = max((abs(sums.usd) for sums in rows.values()), default=0.0)
     lines = [line((head, "title"))]
     for group, sums in list(rows.items())[:_MOST_ROWS]:

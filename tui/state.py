@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from server import events
+from tui import incidents
+from tui.incidents import Incident
 from tui.log_book import Log
 from tui.row_view import RowView
 from tui.rows import (
@@ -42,6 +44,8 @@ class Gateway:
     """``None``: not known yet."""
     demo: bool = False
     key_hint: str | None = None
+    home: str | None = None
+    """The folder of its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class LiveState(RowView):
         """``snapshot["routing"]``, as it came."""
         self.providers: Mapping[str, Mapping[str, Any]] = {}
         """``snapshot["providers"]`` by name, in their order."""
+        self.incidents: Mapping[str, Incident] = {}
+        """The latest outage of each provider that was seen to have one."""
         self.log = Log()
         self.seq = 0
         self.is_loaded = False
@@ -142,6 +148,8 @@ class LiveState(RowView):
         listed = mappings_in(snapshot.get("providers"))
         providers = {n: p for p in listed if (n := text_of(p.get("name"))) is not None}
         self.providers = _renewed(self.providers, providers)
+        for name, provider in providers.items():
+            self._watch_outage(name, provider, number_of(snapshot.get("at")))
         self.routing = _renewed(self.routing, mapping_of(snapshot.get("routing")))
         self.savings = _renewed(self.savings, savings_from(mapping_of(snapshot.get("savings"))))
         self._touch(header=True)
@@ -211,6 +219,7 @@ class LiveState(RowView):
                 provider = mapping_of(event.get("provider"))
                 if (name := text_of(provider.get("name"))) is not None:
                     self.providers = {**self.providers, name: provider}
+                    self._watch_outage(name, provider, number_of(event.get("at")))
             case events.LEDGER_CHANGED:
                 self._ledger = mapping_of(event.get("ledger"))
             case events.MODE_CHANGED if isinstance(event.get("shadow"), bool):
@@ -233,6 +242,15 @@ class LiveState(RowView):
             case _:
                 return
         self._touch(header=True)
+
+    def _watch_outage(self, name: str, provider: Mapping[str, Any], now: float | None) -> None:
+        """Follow the outages of one provider; ``since`` is more exact than when it was heard."""
+        is_out = incidents.is_out(provider)
+        since = number_of(provider.get("since"))
+        is_known = (provider.get("status") == "ok") != is_out
+        at = since if since is not None and is_known else now
+        if at is not None:
+            self.incidents = incidents.watched(self.incidents, name, provider, at)
 
     def mark_unreachable(self, reason: str) -> None:
         """The engine did not answer; the last known rows stay."""
@@ -283,6 +301,7 @@ def _gateway(value: Mapping[str, Any]) -> Gateway:
         shadow=shadow if isinstance(shadow, bool) else None,
         demo=value.get("demo") is True,
         key_hint=text_of(value.get("key_hint")),
+        home=text_of(value.get("home")),
     )
 
 

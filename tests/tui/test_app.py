@@ -574,10 +574,10 @@ async def test_the_palette_offers_the_table_and_runs_it(
 
 
 async def test_keys_can_be_changed(engine: FakeEngine, clock: FakeClock) -> None:
-    app = app_of(engine, keymap={"live.freeze": "z", "copy": "w"})
+    app = app_of(engine, keymap={"live.freeze": "z", "copy": "v"})
     async with app.run_test(size=(80, 24)):
         await settle(app)
-        assert "(w copies both lines)" in text_of(app)
+        assert "(v copies both lines)" in text_of(app)
         await fill(engine, clock, 2)
         await settle(app)
         assert "z freeze" in lines_of(app)[-1]

@@ -188,3 +188,37 @@ def test_nothing_from_outside_breaks_the_header(width: int) -> None:
             for line in headline.header(state, width, engine.clock.time()):
                 assert width_of(line) <= width
                 assert_safe(plain(line))
+
+
+def test_a_logins_windows_come_before_its_money() -> None:
+    state, engine = busy()
+    for used, role in (("0.4", "strong"), ("0.9", "warn"), ("1.02", "bad")):
+        limits = {
+            f"anthropic-ratelimit-unified-{name}": {"utilization": used} for name in ("5h", "7d")
+        }
+        engine.provider("anthropic", "ok", rate_limits=limits)
+        state = state_of(engine)
+        shown = plain(line := headline.headline(state, 200))
+        percent = f"{float(used):.0%}"
+        assert f"5h {percent} week {percent}" in shown
+        assert shown.index("week") < shown.index("$12.35")
+        assert roles(line)[percent] == role
+    for odd in ("many", None, "-1", "nan", [1]):
+        engine.provider(
+            "anthropic", "ok", rate_limits={"anthropic-ratelimit-unified-5h": {"utilization": odd}}
+        )
+        assert "5h" not in plain(headline.headline(state_of(engine), 200))
+
+
+def test_the_last_minute_is_drawn_five_seconds_a_cell() -> None:
+    engine = FakeEngine(clock := FakeClock())
+    assert headline._spark(state_of(engine), clock.time()) == ()
+    for _ in range(3):
+        engine.open()
+    asyncio.run(clock.advance(15))
+    engine.open()
+    (text, _) = headline._spark(state_of(engine), clock.time())[0]
+    assert len(text) == 12
+    assert text[-1] == "▃"
+    assert text[-4] == "▇"
+    assert set(text[:-4]) == {"▁"}

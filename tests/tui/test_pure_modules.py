@@ -9,6 +9,8 @@ PURE = (
     "format", "lines", "rows", "state", "keys", "columns", "headline", "turn_text", "welcome",
     "bridge", "context", "filter", "row_view", "sums", "saving_text", "proposal_text", "log_book",
     "log_lines", "savings_page", "provider_page", "route_page",
+    "provider_health", "incidents", "incident_card", "mode_text", "order", "sessions",
+    "session_page", "export",
 )  # fmt: skip
 
 

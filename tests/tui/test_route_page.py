@@ -85,7 +85,8 @@ def test_live_says_saved() -> None:
 
 def test_a_wide_screen_shows_modes_and_sources() -> None:
     rows = dict((name, line) for name, line in listed(table(), 118) if name)
-    assert "live" in rows["planning"]
+    assert " observe " in rows["planning"], "a mode that no setting names moves background calls"
+    assert " live " in rows["title"]
     assert rows["planning"].rstrip().endswith("config.toml")
     assert rows["summary"].rstrip().endswith("default")
 
@@ -96,7 +97,7 @@ def test_what_a_reader_looks_for() -> None:
         "questions about how to do something",
         "1 groq ● has a key",
         "2 cerebras ⊘ CEREBRAS_API_KEY is not set",
-        "live, once shadow is off: moves",
+        "observe, once shadow is off: stays with its vendor",
         "212 on record, 40 of them could move, 7 more with a key",
         "would have lost $1.20 net",
         "31 turns at a loss of $2.20",
@@ -131,7 +132,7 @@ def test_what_is_not_saved_has_a_badge(key: str) -> None:
 
 def test_the_mode_is_told_in_words() -> None:
     assert "Shadow: nothing moves" in plain(route_page.top(table(), True, 78)[0])
-    assert "Live: what may move" in plain(route_page.top(table(), False, 78)[0])
+    assert "Live: what has a mode of its own moves" in plain(route_page.top(table(), False, 78)[0])
     assert len(route_page.top(table(cross_vendor_failover=True), True, 78)) == 2
     assert "Waiting" in plain(route_page.top({}, None, 78)[0])
     assert route_page.listed({}, sums(), {}, 78, shadow=None) == []

@@ -11,8 +11,8 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from server.tasks import spawn
+from tui import export, keys, turn_text
 from tui import format as fmt
-from tui import keys, turn_text
 from tui.context import Context
 from tui.lines import Line, line
 from tui.rows import TurnRow
@@ -119,6 +119,32 @@ class DetailScreen(GatewayScreen):
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(fmt.neutralise(self._turn_id))
         self.tell(f"Copied {self._turn_id}")
+
+    def action_curl(self) -> None:
+        """Copy a command that sends such a request; it names the key and holds no prompt."""
+        if self._detail is None:
+            self.tell("The turn has not been read yet.", is_bad=True)
+            return
+        self.app.copy_to_clipboard(export.curl(self._detail, self.context.state.gateway.url))
+        self.tell(
+            f"Copied as curl, without key and prompt; put the request into {export.BODY_FILE}."
+        )
+
+    def action_export(self) -> None:
+        """Write what is recorded of the turn into a file in the gateway's folder."""
+        home = self.context.state.gateway.home
+        if self._detail is None or home is None:
+            self.tell("There is nothing to write yet.", is_bad=True)
+        else:
+            spawn("tui.export", self._export(self._detail, home))
+
+    async def _export(self, detail: Mapping[str, Any], home: str) -> None:
+        try:
+            path = await asyncio.to_thread(export.write, detail, home)
+        except OSError as error:
+            self.tell(f"Not written: {error.strerror or error}", is_bad=True)
+        else:
+            self.tell(f"Written: {path.name} in {path.parent}")
 
     def action_back(self) -> None:
         self.dismiss()

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui import columns, keys, provider_page
+from tui import columns, keys, provider_health, provider_page
 from tui import format as fmt
 from tui.context import Context
 from tui.keys import Facts, Key
@@ -69,6 +69,9 @@ def _signs(width: int) -> Iterable[Line]:
     yield line(("PROVIDERS", "title"))
     for status, text in provider_page.STATE_HELP.items():
         look = provider_page.LOOKS[status]
+        head = (fmt.fit(f"{look.glyph} {look.word}", _KEYS_WIDTH), look.role)
+        yield from _hanging(head, text, width, "text")
+    for look, text in provider_health.SIGNS:
         head = (fmt.fit(f"{look.glyph} {look.word}", _KEYS_WIDTH), look.role)
         yield from _hanging(head, text, width, "text")
     yield EMPTY

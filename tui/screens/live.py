@@ -14,8 +14,10 @@ from tui import filter as filters
 from tui import format as fmt
 from tui.context import Context
 from tui.lines import EMPTY, Line, join, line, spread, width_of
+from tui.order import WINDOWS_S, WORDS, Sort
 from tui.screens.base import GatewayScreen, bindings
 from tui.screens.detail import DetailScreen
+from tui.screens.sessions import SessionsScreen
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.lines_view import LineBlock, LinesView
 from tui.widgets.live_list import LiveList
@@ -79,13 +81,15 @@ class LiveScreen(GatewayScreen):
 
     def _title_lines(self, _width: int) -> list[Line]:
         # the list is narrower than the screen by its scrollbar
-        return [columns.titles(columns.layout(self._list.scrollable_content_region.width))]
+        layout = columns.layout(self._list.scrollable_content_region.width)
+        return [columns.titles(layout, self.context.state.sort)]
 
     def _welcome_lines(self, width: int) -> list[Line]:
         state = self.context.state
         if state.total:
             key = keys.first(self.context.key("live.unfilter").keys)
-            return welcome.nothing_matches(state.filter.text, state.total, key, width)
+            said = " ".join(filter(None, (state.filter.text, self._window_text())))
+            return welcome.nothing_matches(said, state.total, key, width)
         copy_key = keys.first(self.context.key("copy").keys)
         return welcome.lines(state.gateway, width, copy_key, self.context.program)
 
@@ -105,7 +109,8 @@ class LiveScreen(GatewayScreen):
             badge = join([badge, hint, line(("·", "muted"))], " ")
         else:
             badge = line((" FOLLOW ", "live-badge")) if state.follow else EMPTY
-        left = join([line(" "), badge, self._filter_badge(), self._position()], " ")
+        parts = [line(" "), badge, self._view_badge(), self._filter_badge(), self._position()]
+        left = join(parts, " ")
         room = width - width_of(left) - 3
         return [spread(left, (*self._note(room), (" ", "text")), width)]
 
@@ -118,6 +123,17 @@ class LiveScreen(GatewayScreen):
         if self._filter.is_open or self.size.width < _ROOM_FOR_FILTER:
             return count
         return join([count, line((fmt.neutralise(state.filter.text, 24), "muted"))], " ")
+
+    def _window_text(self) -> str:
+        seconds = self.context.state.window_s
+        return "" if seconds is None else f"last {fmt.age(seconds)}"
+
+    def _view_badge(self) -> Line:
+        """The order and how far back one looks, where they are not the usual ones."""
+        state = self.context.state
+        sort = "" if state.sort is Sort.AGE else WORDS[state.sort]
+        text = ", ".join(filter(None, (sort, self._window_text())))
+        return line((f" {text} ", "tab-badge")) if text else EMPTY
 
     def _position(self) -> Line:
         state = self.context.state
@@ -180,10 +196,34 @@ class LiveScreen(GatewayScreen):
             self.sync()
 
     def action_unfilter(self) -> None:
-        """Clear the filter; without one there is nothing to go back to."""
-        if self.context.state.filter.text:
-            self.context.state.set_filter(filters.OFF)
+        """Show every turn again."""
+        state = self.context.state
+        if state.filter.text:
+            state.set_filter(filters.OFF)
+        if state.window_s is not None:
+            state.set_window(None, self.context.clock.time())
+        self.sync()
+
+    def action_sort(self) -> None:
+        """The next order."""
+        if not self.refused("live.sort"):
+            state, orders = self.context.state, list(Sort)
+            state.set_sort(orders[(orders.index(state.sort) + 1) % len(orders)])
             self.sync()
+
+    def action_window(self, step: int) -> None:
+        """Look back less or farther."""
+        if self.refused("live.longer" if step > 0 else "live.shorter"):
+            return
+        state = self.context.state
+        at = WINDOWS_S.index(state.window_s) + step
+        state.set_window(WINDOWS_S[max(0, min(len(WINDOWS_S) - 1, at))], self.context.clock.time())
+        self.sync()
+
+    def action_sessions(self) -> None:
+        """The turns by session."""
+        if not self.refused("live.sessions"):
+            self.app.push_screen(SessionsScreen(self.context))
 
     @on(FilterBar.Changed)
     def _filter_changed(self, event: FilterBar.Changed) -> None:

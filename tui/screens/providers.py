@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui import keys, provider_page
+from tui import incident_card, incidents, keys, provider_page
 from tui.lines import Line, line
 from tui.screens.base import bindings
 from tui.screens.pick import PickScreen
@@ -19,6 +19,13 @@ class ProvidersScreen(PickScreen):
 
     CONTEXT = keys.PROVIDERS
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.PROVIDERS)
+
+    def depends(self) -> tuple[object, ...]:
+        return *super().depends(), self.context.state.incidents
+
+    def selected_provider(self) -> str:
+        """The chosen provider; empty while there is none."""
+        return self.list.picked or ""
 
     def top_lines(self, width: int) -> Sequence[Line]:
         return [provider_page.titles(width - 1)]
@@ -33,4 +40,9 @@ class ProvidersScreen(PickScreen):
         provider = self.context.state.providers.get(picked or "")
         if picked is None or provider is None:
             return []
-        return provider_page.detail(picked, provider, width)
+        lines = provider_page.detail(picked, provider, width)
+        incident = self.context.state.incidents.get(picked)
+        if incident is not None:
+            toll = incidents.toll(incident, self.context.state.all_rows())
+            lines.extend(incident_card.card(incident, toll, width))
+        return lines

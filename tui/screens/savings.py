@@ -12,6 +12,7 @@ from tui import keys, savings_page
 from tui.context import Context
 from tui.lines import Line
 from tui.screens.base import GatewayScreen, bindings
+from tui.sums import recent_from
 from tui.widgets.lines_view import LinesView
 
 
@@ -50,6 +51,7 @@ class SavingsScreen(GatewayScreen):
                 shadow=shadow,
                 is_today=self._is_today,
                 key=key,
+                recent=recent_from(state.all_rows()),
             )
             self._made = (depends, lines)
         return self._made[1]
