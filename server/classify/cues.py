@@ -13,6 +13,8 @@ _CLAUSE_END = re.compile(r"[.!?;:\n,()«»“”\"…。！？；：、，\u2013
 _OPENS = re.compile(r"[:：?？\n。]\s*")
 _SYMBOLS = re.compile(rf"[{FENCE}{PASTE}{SPAN}{NAME}{{}}()=<>$|\\^*+%&\[\]\"]|[a-z]:")
 _SHORTEST = 6
+_MOST_TRIES = 6
+"""Places at which announced material is looked for; a message repeats its announcement rarely."""
 _SAMPLE = 300
 _PROSE_SHARE = 0.3
 """Share of words like "the" and "is" from which a text is a sentence, not a command or an error."""
@@ -181,8 +183,11 @@ class _Walk:
     def _scan(self, token: _Token) -> None:
         """Find cues in a run of unspaced characters."""
         run, at, unknown = token.word, 0, 0
+        known = self.book.by_char
         while at < len(run):
-            taken = self._taken(run, at)
+            # Most characters begin nothing, and a long run has many of them.
+            begins = run[at] in known or run[at : at + 2] in known
+            taken = self._taken(run, at) if begins else []
             if not taken:
                 at, unknown = at + 1, unknown + 1
                 continue
@@ -213,6 +218,8 @@ class _Walk:
         """Note material that was announced before ``offset``: a break follows, then something."""
         opening = _OPENS.search(self.prose, offset, offset + 60)
         if opening is None or self.found.given or opening.end() in self.tried:
+            return
+        if len(self.tried) >= _MOST_TRIES:
             return
         start = opening.end()
         self.tried.add(start)

@@ -14,6 +14,17 @@ from server.classify.reading import Reading
 
 MAX_HISTORY_TOKENS = 12_000
 
+LIKELY = 0.62
+"""Probability from which a message counts as complete in itself although no rule says why."""
+NOT_UNLIKELY = 0.27
+"""Probability that a rule's yes needs beside it."""
+
+_FEWEST_WORDS = 2
+_PURPOSES = (
+    *("explain", "digest", "general", "choose", "howto", "design", "diagnose", "review"),
+    *("make", "convert", "change", "snippet", "tech", "concept", "either", "talk"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -23,14 +34,22 @@ class Verdict:
     reason: str
 
 
-def may_leave(request: Outline, reading: Reading, route: str) -> Verdict:
-    """Judge one turn of a person; ``route`` is what the scorer made of it."""
+def may_leave(request: Outline, reading: Reading, route: str, complete: float) -> Verdict:
+    """Judge one turn of a person.
+
+    ``route`` is what the scorer made of it, ``complete`` the trained probability that the message
+    can be answered from itself. An obstacle always wins; without one the probability must be high,
+    or not be low where the words name a ground of their own.
+    """
     obstacle = find_obstacle(request, reading, route)
     if obstacle is not None:
         return Verdict(False, obstacle)
     ground = _find_ground(request, reading, route)
-    if ground is not None:
+    # Without tools there is no tool call that the answer could need.
+    if ground is not None and (complete >= NOT_UNLIKELY or request.n_tools == 0):
         return Verdict(True, ground)
+    if complete >= LIKELY and not _is_doubtful(request, reading, route):
+        return Verdict(True, "It reads like a message that is complete in itself.")
     return Verdict(False, "Nothing shows that it can be answered without the project.")
 
 
@@ -74,6 +93,23 @@ def _spoken_obstacle(request: Outline, reading: Reading, route: str) -> str | No
 def _shows(reading: Reading) -> bool:
     """The message brings its own material."""
     return reading.has("fence", "given_here") or (reading.has("given") and reading.has("paste"))
+
+
+def _is_doubtful(request: Outline, reading: Reading, route: str) -> bool:
+    """Whether the words may mean something of the project, so that a probability is not enough."""
+    if reading.words < _FEWEST_WORDS or not reading.has(*_PURPOSES):
+        # Nothing is asked in words that are known: what is left may be anything.
+        return True
+    if reading.has("talk") and not request.answered_before:
+        return True
+    if _shows(reading):
+        return False
+    if reading.has("here", "given", "digest") or (
+        reading.has("code_name") and not reading.has("tech")
+    ):
+        return True
+    # Code of any size is usually wanted in a file, which takes a tool.
+    return route == "code_draft" and request.n_tools > 0 and not reading.has("snippet", "alone")
 
 
 def _find_ground(request: Outline, reading: Reading, route: str) -> str | None:

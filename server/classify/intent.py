@@ -18,9 +18,9 @@ from server.classify.entries import AnyRequest
 from server.classify.kinds import NATIVE_KINDS, KindRule, find_kind
 from server.classify.outline import Outline, outline
 from server.classify.score import Score, Scorer
-from server.classify.scorer import judge
+from server.classify.trained import judge
 
-CLASSIFIER_VERSION = "2"
+CLASSIFIER_VERSION = "3"
 """Stored with every turn; changes whenever the same request could be classified differently."""
 
 ROUTES = ("tool_loop", "long_context", "planning", "code_draft", "summary", "fallback_safe")

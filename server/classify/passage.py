@@ -16,7 +16,7 @@ FENCE, SPAN, NAME, PATH, MENTION, URL, NUMBER, PASTE = map(chr, range(0xE000, 0x
 a commit or issue, and pasted lines."""
 MARKERS = FENCE + SPAN + NAME + PATH + MENTION + URL + NUMBER + PASTE
 
-_HEAD, _TAIL = 1_500, 500
+_HEAD, _TAIL = 700, 300
 """Characters read from both ends of a message: what is asked stands at one of them."""
 
 _FOREIGN_MARKERS = re.compile(f"[{MARKERS}]")

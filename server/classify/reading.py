@@ -46,7 +46,11 @@ class Reading:
 
 def read_message(text: str) -> Reading:
     """Read what a person wrote, client notes removed; bounded work on any text."""
-    passed = passage.read_passage(text)
+    return reading_of(passage.read_passage(text))
+
+
+def reading_of(passed: passage.Passage) -> Reading:
+    """What a message holds that has been split into words and shown things."""
     found = find_cues(passed.prose)
     signals = {
         _NAMES.get(name, name): count

@@ -1,22 +1,19 @@
-"""The default scorer: which route a message asks for, from the cues in it.
+"""Scores by hand: which route the cues of a message speak for.
 
-A small linear model with weights set by hand after the labelling rules: an explicit change beats a
-question, a question for reasons or choices is planning, a question for meaning is a summary, and
-what is none of these stays with its vendor.
+Weights set after the labelling rules: an explicit change beats a question, a question for reasons
+or choices is planning, a question for meaning is a summary, and what is none of these stays with
+its vendor. The trained model takes the sums as features, so they carry over to languages and
+wordings that its training did not hold.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from server.classify.gate import Verdict, may_leave
-from server.classify.outline import Outline
-from server.classify.reading import Reading, read_message
-from server.classify.score import Score
+from server.classify.reading import Reading
 
 PLANNING, CODE, SUMMARY, FALLBACK = "planning", "code_draft", "summary", "fallback_safe"
-_ROUTES = (PLANNING, CODE, SUMMARY, FALLBACK)
+ROUTES = (PLANNING, CODE, SUMMARY, FALLBACK)
 
 _WEIGHTS: Mapping[str, Mapping[str, float]] = {
     # A name with "~" is a verb that follows "to" or "should": said about, not asked for.
@@ -51,47 +48,10 @@ _WEIGHTS: Mapping[str, Mapping[str, float]] = {
 }
 _REPEATED = 0.25
 """What a signal adds when it is met a second and a third time."""
-_TEMPERATURE = 0.65
-
-_SURE_ENOUGH = 0.5
-"""Confidence below which nothing leaves: the gate judges by the route."""
-
-_REASONS = {
-    PLANNING: "The message asks for advice, a cause or a judgement.",
-    CODE: "The message asks for something to be written or changed.",
-    SUMMARY: "The message asks for an explanation or a summary.",
-    FALLBACK: "The message asks for an action, or does not say clearly what it wants.",
-}
 
 
-def judge(request: Outline) -> Score:
-    """Route, confidence and offload of one turn by the user's own words."""
-    reading = read_message(request.human)
-    route, confidence, reason = judge_route(reading)
-    verdict = may_leave(request, reading, route)
-    if verdict.may_leave and confidence < _SURE_ENOUGH:
-        verdict = Verdict(False, "It is not clear enough what it asks for.")
-    return Score(
-        route,
-        offload=verdict.may_leave,
-        confidence=confidence,
-        reason=reason,
-        offload_reason=verdict.reason,
-        signals=reading.signals,
-    )
-
-
-def judge_route(reading: Reading) -> tuple[str, float, str]:
-    """Route, confidence 0 to 1, and the reason, from a reading alone."""
-    if reading.is_command:
-        return FALLBACK, 0.9, "The message is a command of the client."
-    scores = _scores(reading)
-    route = max(_ROUTES, key=lambda name: scores[name])
-    weights = {name: math.exp(score / _TEMPERATURE) for name, score in scores.items()}
-    return route, round(weights[route] / sum(weights.values()), 2), _REASONS[route]
-
-
-def _scores(reading: Reading) -> dict[str, float]:
+def cue_scores(reading: Reading) -> dict[str, float]:
+    """How much speaks for each route, by the cues and the form of a message."""
     scores = _priors(reading)
     for name, weights in _WEIGHTS.items():
         count = reading.count(name)

@@ -143,7 +143,10 @@ def test_pins_and_the_gate_hold() -> None:
 
 
 def test_what_is_not_known_is_counted_and_in_no_sum() -> None:
-    turns = [plain(0, cost_usd=None, unpriced=1), plain(1, model_served="nobody-knows", cache_read_tokens=9)]
+    turns = [
+        plain(0, cost_usd=None, unpriced=1),
+        plain(1, model_served="nobody-knows", cache_read_tokens=9),
+    ]
     found = run(turns, TO_GROQ)
     assert (found.total.unpriced, found.total.before, found.total.after) == (2, 0, 0)
 

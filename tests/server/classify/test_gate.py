@@ -225,8 +225,8 @@ HELD: dict[str, Json] = {
 @pytest.mark.parametrize("name", HELD)
 def test_the_gate_itself_sees_what_only_the_vendor_can_do(name: str) -> None:
     reading = read_message(KNOWLEDGE)
-    assert may_leave(outlined(main_turn(user(KNOWLEDGE))), reading, "summary").may_leave
-    verdict = may_leave(outlined(HELD[name]), reading, "summary")
+    assert may_leave(outlined(main_turn(user(KNOWLEDGE))), reading, "summary", 1.0).may_leave
+    verdict = may_leave(outlined(HELD[name]), reading, "summary", 1.0)
     assert not verdict.may_leave
     assert verdict.reason.endswith(".")
     assert not intent(HELD[name]).offload
@@ -239,7 +239,7 @@ def test_both_lines_are_drawn_at_the_same_length() -> None:
 def test_a_route_that_is_none_of_the_cheap_ones_never_leaves() -> None:
     seen = outlined(main_turn(user(KNOWLEDGE)))
     for route in ("fallback_safe", "tool_loop", "long_context"):
-        assert not may_leave(seen, read_message(KNOWLEDGE), route).may_leave
+        assert not may_leave(seen, read_message(KNOWLEDGE), route, 1.0).may_leave
 
 
 @pytest.mark.parametrize("name", ["tool result", "forced tool", "image", "server tool"])

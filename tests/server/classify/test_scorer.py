@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.classify.reading import read_message
-from server.classify.scorer import judge_route
+from server.classify.trained import judge_route, read
 
 PLANNING = """
 en How should we shard the orders table once it passes a billion rows?
@@ -128,6 +128,10 @@ ko 테스트 실행해줘
 """
 
 
+def routed(words: str) -> tuple[str, float, str]:
+    return judge_route(*read(words))
+
+
 def cases() -> list[tuple[str, str]]:
     tables = {
         "planning": PLANNING,
@@ -142,7 +146,7 @@ def cases() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("route", "words"), cases())
 def test_a_message_goes_where_its_words_say(route: str, words: str) -> None:
-    found, confidence, reason = judge_route(read_message(words))
+    found, confidence, reason = routed(words)
     assert (found, 0 < confidence <= 1) == (route, True)
     assert reason.endswith(".")
 
@@ -159,7 +163,7 @@ def test_a_message_goes_where_its_words_say(route: str, words: str) -> None:
     ],
 )
 def test_a_cue_inside_another_word_is_none(words: str) -> None:
-    assert judge_route(read_message(words))[0] == "fallback_safe"
+    assert routed(words)[0] == "fallback_safe"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +177,7 @@ def test_a_cue_inside_another_word_is_none(words: str) -> None:
     ],
 )
 def test_what_is_shown_does_not_speak(words: str) -> None:
-    assert judge_route(read_message(words))[0] == "fallback_safe"
+    assert routed(words)[0] == "fallback_safe"
 
 
 def test_a_look_alike_of_another_language_does_not_count() -> None:
@@ -183,21 +187,21 @@ def test_a_look_alike_of_another_language_does_not_count() -> None:
 
 
 def test_a_change_beats_a_question_and_a_plea_to_wait_beats_a_change() -> None:
-    assert judge_route(read_message("why does it crash? fix it"))[0] == "code_draft"
+    assert routed("why does it crash? fix it")[0] == "code_draft"
     waiting = "why does it crash? don't change anything yet, first tell me your plan"
-    assert judge_route(read_message(waiting))[0] == "planning"
+    assert routed(waiting)[0] == "planning"
 
 
 def test_confidence_follows_the_margin() -> None:
-    clear = judge_route(read_message("Summarize this: it rained, and then it rained more."))
-    vague = judge_route(read_message("the thing with the list, you know"))
+    clear = routed("Summarize this: it rained, and then it rained more.")
+    vague = routed("explain or fix or plan the importer")
     assert clear[1] > 0.75 > vague[1]
 
 
 def test_the_end_of_a_long_message_is_read_too() -> None:
     filler = "lorem ipsum dolor sit amet " * 800
-    assert judge_route(read_message(f"{filler}\n\nSummarize the text above."))[0] == "summary"
-    assert judge_route(read_message(f"Summarize this text:\n\n{filler}"))[0] == "summary"
+    assert routed(f"{filler}\n\nSummarize the text above.")[0] == "summary"
+    assert routed(f"Summarize this text:\n\n{filler}")[0] == "summary"
 
 
 def test_a_reading_holds_no_text() -> None:
@@ -209,7 +213,7 @@ def test_a_reading_holds_no_text() -> None:
 @steady
 @given(st.text(max_size=400))
 def test_any_text_can_be_judged(words: str) -> None:
-    route, confidence, _ = judge_route(read_message(words))
+    route, confidence, _ = routed(words)
     assert route in ("planning", "code_draft", "summary", "fallback_safe")
     assert 0 <= confidence <= 1
 
