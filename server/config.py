@@ -126,10 +126,7 @@ class ModesSettings(Table):
     __pydantic_extra__: dict[str, Mode] = Field(init=False)
 
     default: Mode = "live"
-    """What a class or kind does that is not named here: observe, verify, canary or live.
-
-    With live, only background calls leave (titles, renames, web digests, recaps).
-    """
+    """What a class or kind does that is not named here; live moves only background calls."""
     app: Mode = "observe"
     """What requests of programs do that are not a known agent."""
     canary_percent: Annotated[int, Strict(), Field(ge=0, le=100)] = 10

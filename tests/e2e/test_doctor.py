@@ -396,6 +396,7 @@ async def test_a_part_that_is_not_installed(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------- the command
 
 
+@pytest.mark.faults
 def test_the_command_reports_as_json_and_ends_with_5(tmp_path: Path) -> None:
     home = DoctorHome(tmp_path, "http://127.0.0.1:9")
     _dotenv_open(home)
@@ -427,6 +428,7 @@ def test_a_sound_home_ends_with_0_and_never_loads_the_screen(tmp_path: Path) -> 
     assert b"0 failures" in done.stderr
 
 
+@pytest.mark.faults
 async def test_the_gateway_that_runs_is_recognised(tmp_path: Path) -> None:
     home = GatewayHome(tmp_path, "http://127.0.0.1:9")
     async with home.serve() as gateway:

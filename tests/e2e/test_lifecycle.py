@@ -70,6 +70,7 @@ def test_up_then_status_then_down(home: LifecycleHome) -> None:
     assert (idle.code, "no gateway runs" in idle.err) == (0, True)
 
 
+@pytest.mark.faults
 def test_the_names_of_the_reference_work(home: LifecycleHome) -> None:
     started = home.run("start:bg")
     assert started.code == 0, started
@@ -89,6 +90,7 @@ def test_two_at_once_give_one_gateway(home: LifecycleHome) -> None:
     assert first.out == second.out == f"http://127.0.0.1:{home.port}"
 
 
+@pytest.mark.faults
 def test_key_port_and_options_are_honoured(home: LifecycleHome) -> None:
     port = free_port()
     key = {"STACKBILT_GATEWAY_KEY": "my-own-key-for-this"}
@@ -109,6 +111,7 @@ def test_key_port_and_options_are_honoured(home: LifecycleHome) -> None:
     assert down.code == 0, "stopping needs no key"
 
 
+@pytest.mark.faults
 def test_a_port_that_is_taken_is_exit_3(home: LifecycleHome) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
@@ -117,6 +120,7 @@ def test_a_port_that_is_taken_is_exit_3(home: LifecycleHome) -> None:
     assert f"port {port} is in use" in up.err
 
 
+@pytest.mark.faults
 def test_what_a_killed_gateway_left_is_healed(home: LifecycleHome) -> None:
     home.run("up")
     pid = home.pid
@@ -127,6 +131,7 @@ def test_what_a_killed_gateway_left_is_healed(home: LifecycleHome) -> None:
     assert home.pid != pid
 
 
+@pytest.mark.faults
 def test_a_pid_that_another_program_has_now_is_never_signalled(home: LifecycleHome) -> None:
     """The lock of a gateway that was killed names a pid that is ours by now."""
     home.state_dir.mkdir(exist_ok=True)
@@ -139,6 +144,7 @@ def test_a_pid_that_another_program_has_now_is_never_signalled(home: LifecycleHo
 # ---------------------------------------------------------------------- sessions
 
 
+@pytest.mark.faults
 async def test_down_names_whom_it_leaves_and_lets_answers_end(tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with ScriptedUpstream(held(gate)) as upstream:
@@ -173,6 +179,7 @@ def not_serving(port: int) -> bool:
         connection.close()
 
 
+@pytest.mark.faults
 async def test_down_now_does_not_wait(tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with ScriptedUpstream(held(gate)) as upstream:
@@ -229,6 +236,7 @@ async def test_restart_refuses_nobody_and_running_answers_end_in_the_old(tmp_pat
             assert json.loads(home.quick("status", "--json").out)["ledger"] == "ok"
 
 
+@pytest.mark.faults
 async def test_a_connection_that_is_kept_is_served_once_more_and_then_closed(
     tmp_path: Path,
 ) -> None:
@@ -254,6 +262,7 @@ async def test_a_connection_that_is_kept_is_served_once_more_and_then_closed(
         await until(lambda: not home.is_running(old), "the old one does not end")
 
 
+@pytest.mark.faults
 def test_restart_keeps_options_takes_new_ones_and_moves(home: LifecycleHome) -> None:
     port, other = free_port(), free_port()
     assert home.run("restart", "--port", str(port)).out == f"http://127.0.0.1:{port}"
@@ -265,6 +274,7 @@ def test_restart_keeps_options_takes_new_ones_and_moves(home: LifecycleHome) -> 
     assert not home.is_running(second)
 
 
+@pytest.mark.faults
 def test_a_restart_that_fails_leaves_the_old_one_serving(home: LifecycleHome) -> None:
     up = home.run("up")
     pid = home.pid
@@ -280,6 +290,7 @@ def test_a_restart_that_fails_leaves_the_old_one_serving(home: LifecycleHome) ->
 # ---------------------------------------------------------------------- logs, shadow, version
 
 
+@pytest.mark.faults
 def test_logs_shows_the_end_and_goes_on(home: LifecycleHome) -> None:
     nothing = home.quick("logs")
     assert (nothing.code, nothing.out) == (0, "")
@@ -308,6 +319,7 @@ def test_shadow_is_shown_and_switched(home: LifecycleHome) -> None:
     assert home.quick("shadow", "on").out == "shadow"
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completions_are_for_both_names(home: LifecycleHome, shell: str) -> None:
     done = home.quick("completions", shell)
@@ -316,11 +328,13 @@ def test_completions_are_for_both_names(home: LifecycleHome, shell: str) -> None
     assert all(name in done.out for name in ("sbgw-tui", "stackbilt-gw"))
 
 
+@pytest.mark.faults
 def test_completions_complete(home: LifecycleHome) -> None:
     asked = {"_SBGW_TUI_COMPLETE": "bash_complete", "COMP_WORDS": "sbgw-tui st", "COMP_CWORD": "1"}
     assert "plain,status" in home.run(**asked).out
 
 
+@pytest.mark.faults
 async def test_a_launcher_brings_back_a_gateway_that_was_killed(tmp_path: Path) -> None:
     with LifecycleHome(tmp_path) as home:
         fake_claude.install(tmp_path / "bin")
@@ -348,6 +362,7 @@ async def test_a_launcher_brings_back_a_gateway_that_was_killed(tmp_path: Path) 
     assert done.code == 7
 
 
+@pytest.mark.faults
 def test_the_version_is_told(home: LifecycleHome) -> None:
     done = home.quick("--version")
     assert (done.code, done.out.startswith("sbgw-tui, version ")) == (0, True)

@@ -462,6 +462,7 @@ def check_screen(app: GatewayApp, size: tuple[int, int]) -> None:
         assert sum(segment.cell_length for segment in strip) == size[0]
 
 
+@pytest.mark.faults
 async def test_hostile_text_in_previews_names_and_refusals(engine: FakeEngine) -> None:
     app = app_of(engine)
     async with app.run_test(size=(80, 24), notifications=True):
