@@ -32,7 +32,7 @@ test: lint ## everything in check, and the whole test suite
 test-clients: env-dev ## drive the real Claude Code through the gateway (fetched with npm)
 	@CLIENT_CACHE="$(CURDIR)/.client-cache" $(PYTEST) -q -m clients -o timeout=1800 $(ARGS)
 
-test-faults: env-dev ## the heavier fault runs: kill -9 under load and the like
+test-faults: env-dev ## the heavier runs: kill -9 under load, faults of every provider, installing, the doctor
 	@$(PYTEST) -q -m faults -o timeout=1800 $(ARGS)
 
 bench: env-dev ## the benchmarks, each as a table of ratios measured in one run

@@ -31,6 +31,8 @@ from gateway_process import ROOT, GatewayHome, program, run_program
 from server.doctor.finding import State
 from server.doctor.gather_machine import machine
 
+pytestmark = pytest.mark.faults
+
 ALWAYS = {"feature-off", "not-sheltered", "prices-old"}
 """Said of every test run: Codex compacts by itself, pytest obeys PYTHON*, and time goes by."""
 

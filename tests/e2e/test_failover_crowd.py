@@ -17,6 +17,8 @@ from wire_readers import read_stream
 
 from providers.types import Protocol
 
+pytestmark = pytest.mark.faults
+
 C, M = Protocol.CHAT, Protocol.MESSAGES
 CLIENTS = 50
 SSE_HEAD = head(200, [(b"Content-Type", b"text/event-stream"), (b"Transfer-Encoding", b"chunked")])

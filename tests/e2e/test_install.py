@@ -21,6 +21,8 @@ from server.ledger import Ledger
 from tui.install.launchers import MARK, Installation, script
 from tui.install.launchers import install as install_launchers
 
+pytestmark = pytest.mark.faults
+
 KEY = "a-key-of-my-own-0123"
 URL = f"http://127.0.0.1:8787/k/{KEY}"
 

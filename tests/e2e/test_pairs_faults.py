@@ -28,7 +28,7 @@ from wire_readers import faults_of, read_stream
 
 from providers.types import Protocol
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
 M, R, C = Protocol.MESSAGES, Protocol.RESPONSES, Protocol.CHAT
 TARGETS = {M: "/v1/messages", R: "/v1/responses", C: "/v1/chat/completions"}

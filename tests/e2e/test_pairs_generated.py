@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ from providers.tool_book import ToolBook, encode
 from providers.traits import Outgoing
 from providers.types import Protocol
 
+pytestmark = pytest.mark.faults
+
 Pair = tuple[Protocol, Protocol]
 M, R, C = Protocol.MESSAGES, Protocol.RESPONSES, Protocol.CHAT
 FRONT = Front(request_id="gw_1", answer_id="a1", model="m", created=1, includes_usage=True)
@@ -48,7 +51,8 @@ every = settings(
     max_examples=15,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-thorough = settings(every, max_examples=10_000)
+thorough = settings(every, max_examples=int(os.environ.get("PAIR_EXAMPLES", "300")))
+"""``PAIR_EXAMPLES=10000`` takes an hour and more on two cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +226,7 @@ def test_noise_never_breaks_the_grammar(pair: Pair, noise: bytes, reply: Reply, 
 @pairs
 @thorough
 @given(conversations(), words, replies(), st.data())
-def test_ten_thousand_rounds_lose_nothing(
+def test_many_rounds_lose_nothing(
     pair: Pair, turns: list[Turn], question: str, reply: Reply, data: Any
 ) -> None:
     check_round(pair, turns, question, reply, data)
@@ -232,7 +236,7 @@ def test_ten_thousand_rounds_lose_nothing(
 @pairs
 @thorough
 @given(words, noises, replies(), st.data())
-def test_ten_thousand_broken_streams(
+def test_many_broken_streams(
     pair: Pair, question: str, noise: bytes, reply: Reply, data: Any
 ) -> None:
     check_cut(pair, question, reply, data)

@@ -21,6 +21,8 @@ from settings_home import SettingsHome
 from server.settings_env import read_env_file
 from tui.init import Wanted, new_gateway_key, problem_with, wanted
 
+pytestmark = pytest.mark.faults
+
 PIPED = "gsk_pi|pe&and#hash'quote\"1"
 SHOUT = "csk-typed-but-never-shown-1"
 
