@@ -12,7 +12,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 LOCK_NOTE := \# Exact versions with hashes for every platform; written by `make lock`, do not edit.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint test-clients test-faults bench docs pictures lock clean env-run env-dev
+.PHONY: help run demo test suite check lint test-clients test-faults bench docs pictures lock clean env-run env-dev
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -26,7 +26,10 @@ run: env-run ## start the gateway and its screen (more arguments: make run ARGS=
 check: lint ## formatting, lint, types, layers and architecture tests
 	@$(PYTEST) -q tests/architecture
 
-test: lint ## everything in check, and the whole test suite
+test: env-dev ## everything in check, and the whole test suite
+	@$(MAKE) --no-print-directory -j2 lint suite
+
+suite: env-dev
 	@$(PYTEST) -q -n 2 --dist worksteal -m "not clients and not faults" $(ARGS)
 
 test-clients: env-dev ## drive the real Claude Code through the gateway (fetched with npm)
