@@ -132,6 +132,7 @@ async def run_rounds(folder: Path, rounds: int, seed: int) -> None:
     assert interrupted, "no kill met a running answer"
 
 
+@pytest.mark.faults
 async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     await run_rounds(tmp_path, rounds=2, seed=1)
 

@@ -197,6 +197,7 @@ async def test_down_now_does_not_wait(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- restart
 
 
+@pytest.mark.faults
 async def test_restart_refuses_nobody_and_running_answers_end_in_the_old(tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with ScriptedUpstream(held(gate)) as upstream:

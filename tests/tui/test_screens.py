@@ -175,7 +175,7 @@ async def home_again(app: GatewayApp, way: list[str]) -> None:
     [
         *((place, "sbgw-dark") for place in PLACES),
         pytest.param("live", "sbgw-light", marks=pytest.mark.faults),
-        ("providers", "sbgw-light"),
+        pytest.param("providers", "sbgw-light", marks=pytest.mark.faults),
     ],
 )
 async def test_every_key_of_the_table_can_be_pressed_on_every_screen(
