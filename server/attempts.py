@@ -266,7 +266,8 @@ class Attempts:
         finally:
             exchange.expire = None
             exchange.watch.attempt_until = None
-            self._services.windows.note(exchange.turn.rate_limits)
+            if run.is_stand_in:
+                self._services.windows.note(exchange.turn.rate_limits)
         attempt.duration_s = clock.monotonic() - started
         self._failed(failure, leave)
         if not exchange.sink.started:

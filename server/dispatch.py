@@ -1,6 +1,6 @@
 """One request end to end: understand, plan, record, attempt, settle.
 
-This is the one place that decides what an upstream's failure means for the client.
+What an upstream's failure means is decided in ``server.judge`` and acted on in ``server.attempts``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Dispatcher:
             with exchange.interrupt:
                 await self._receive(exchange, receive)
                 async with _watching(receive, exchange):
-                    await self._serve(exchange, exchange.body, accepted_at)
+                    await self._serve(exchange, accepted_at)
         except (ClientGone, ClientStalled) as reason:
             self._cancelled(exchange, reason)
         except Draining:
@@ -119,9 +119,9 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ before dispatch
 
-    async def _serve(self, exchange: Exchange, body: bytes, accepted_at: float) -> None:
+    async def _serve(self, exchange: Exchange, accepted_at: float) -> None:
         services, turn = self._services, exchange.turn
-        readable = await understanding.understand(exchange, body)
+        readable = await understanding.understand(exchange)
         exchange.watch.is_stream = turn.stream
         plan = self._plan(exchange)
         turn.candidates = list(plan.candidates)

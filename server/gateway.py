@@ -14,7 +14,7 @@ from providers.pricing import Prices
 from providers.registry import build_upstreams
 from providers.tls import make_context
 from providers.types import Headers, Protocol
-from server import __version__
+from server import __version__, classify
 from server.bus import Bus
 from server.clock import Clock, SystemClock
 from server.commands import Routing
@@ -200,7 +200,7 @@ class Gateway:
         await self._listener.start()
         self._tasks.append(spawn("ticker", self._ticker()))
         self._tasks.append(spawn("retention", self._keep_ledger_small()))
-        self._tasks.append(spawn("warm prices", asyncio.to_thread(self.services.prices.warm)))
+        self._tasks.append(spawn("warm", asyncio.to_thread(self._warm)))
 
     @property
     def listener(self) -> Listener:
@@ -222,6 +222,11 @@ class Gateway:
         while self.services.active:
             waits = [spawn("leave", x.done.wait()) for x in self.services.active.values()]
             await asyncio.wait(waits)
+
+    def _warm(self) -> None:
+        """Read what the first request would wait for, while nobody waits."""
+        classify.warm()
+        self.services.prices.warm()
 
     def refuse_new(self) -> None:
         """From here on new requests get the native 503 and health says ``draining``."""

@@ -29,13 +29,13 @@ OFF_LOOP_BYTES = 1024 * 1024
 MAX_DECODED = 33 * 1024 * 1024
 
 
-async def understand(exchange: Exchange, body: bytes) -> bytes:
-    """Read ``body`` and fill the turn with what was asked and what it is.
+async def understand(exchange: Exchange) -> bytes:
+    """Read the exchange's body and fill the turn with what was asked and what it is.
 
     Returns the body without its content coding (the same object when it has none). Raises
     ``HttpError`` with the client's fault.
     """
-    inbound = exchange.inbound
+    inbound, body = exchange.inbound, exchange.body
     facts = client_facts(inbound.headers, inbound.path.decode("latin-1"))
     _note_client(exchange.turn, facts)
     protocol = exchange.turn.protocol

@@ -11,6 +11,7 @@ from server.classify.intent import (
 )
 from server.classify.kinds import KINDS, NATIVE_KINDS
 from server.classify.score import Score, Scorer
+from server.classify.trained import warm
 
 __all__ = [
     "CLASSIFIER_VERSION",
@@ -25,4 +26,5 @@ __all__ = [
     "Scorer",
     "classify",
     "client_facts",
+    "warm",
 ]

@@ -60,13 +60,9 @@ def _tokens(prose: str) -> list[_Token]:
     return tokens
 
 
-# Read with the module: no request should wait for it.
-_BOOK = lexicon()
-
-
-def find_cues(prose: str, book: Lexicon = _BOOK) -> Found:
-    """Walk a folded message once, always taking the longest phrase."""
-    return _Walk(prose, book).run()
+def find_cues(prose: str, book: Lexicon | None = None) -> Found:
+    """Walk a folded message once, always taking the longest phrase; by default of our lexicon."""
+    return _Walk(prose, book or lexicon()).run()
 
 
 class _Walk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from server.classify.gate import may_leave
+from server.classify.lexicon import lexicon
 from server.classify.model import Estimate, model, row_of
 from server.classify.outline import Outline
 from server.classify.passage import read_passage
@@ -17,6 +18,12 @@ _REASONS = {
     SUMMARY: "The message asks for an explanation or a summary.",
     FALLBACK: "The message asks for an action, or does not say clearly what it wants.",
 }
+
+
+def warm() -> None:
+    """Read the lexicon and the model now (some 0.1 s), so that no request waits for them."""
+    lexicon()
+    model()
 
 
 def judge(request: Outline) -> Score:
