@@ -273,6 +273,8 @@ class StreamFigures:
     late: list[float]
     first: list[float]
     chunks: int
+    seconds: float
+    """From the first request to the last byte."""
 
 
 async def streams(client: Client, load: Streams, body: Body) -> StreamFigures:
@@ -300,7 +302,9 @@ async def streams(client: Client, load: Streams, body: Body) -> StreamFigures:
         finally:
             over.set()
 
+    start = time.monotonic()
     replies, _ = await asyncio.gather(all_streams(), beside())
+    seconds = time.monotonic() - start
     begin = max(reply.first for reply in replies)
     end = min(reply.written[-1] for reply in replies)
     return StreamFigures(
@@ -312,4 +316,5 @@ async def streams(client: Client, load: Streams, body: Body) -> StreamFigures:
         ],
         first=[(reply.first - reply.sent) / 1e6 for reply in replies],
         chunks=load.count * load.chunks,
+        seconds=seconds,
     )

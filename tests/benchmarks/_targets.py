@@ -86,9 +86,14 @@ class Process:
 
     def note_idle(self) -> None:
         """Take the resident memory as it is now for that of an idle process."""
-        if self.child is not None and IS_LINUX:
-            pages = int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1])
-            self.idle_mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        self.idle_mib = self.resident_mib()
+
+    def resident_mib(self) -> float | None:
+        """Resident memory now; ``None`` where there is no ``/proc``."""
+        if self.child is None or not IS_LINUX:
+            return None
+        pages = int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def stop(self) -> None:
         """Ask it to end, and make it end."""

@@ -40,7 +40,7 @@ from tests.benchmarks._load import (
 from tests.benchmarks._targets import Process, Screen, Targets
 
 NAMES = ("direct", "minimal", "headless", "screen")
-RATIOS = (("headless", "minimal"), ("screen", "headless"))
+RATIOS = (("headless", "direct"), ("headless", "minimal"), ("screen", "headless"))
 GOAL_ROW = "50 streams: chunk p99 ms"
 GOAL = 1.5
 """Most that drawing may cost the streams: the screen's 99th percentile over the headless one."""
@@ -56,18 +56,33 @@ class Size:
     small: int
     agent: int
     loop_s: float
-    streams: Streams
-    mid: int
-    big: int
+    widths: tuple[int, ...]
+    """Clients of a closed loop."""
+    streams: tuple[Streams, ...]
+    bodies: tuple[tuple[str, int], ...]
+    """Names of ``BODIES``, and how many of each."""
 
 
-FULL = Size(3, 150, 100, 0.6, Streams(50, 130, 20), 40, 12)
-QUICK = Size(1, 60, 40, 0.4, Streams(50, 60, 20), 15, 5)
+# Paced so that a target that keeps up has at most 5,000 chunks a second to forward.
+_STREAMS = (
+    Streams(1, 60, 20),
+    Streams(10, 60, 20),
+    Streams(50, 130, 20),
+    Streams(200, 60, 40),
+    Streams(500, 40, 100),
+)
+FULL = Size(3, 150, 100, 0.6, (1, 8, 32, 128), _STREAMS, (("20 kB", 40), ("1 MB", 12), ("4 MB", 6)))
+QUICK = Size(1, 60, 40, 0.4, (8, 32), (Streams(50, 60, 20),), (("20 kB", 15), ("1 MB", 5)))
+SCREEN_STREAMS = 50
+"""Only this many are drawn: what more of them cost is what they cost without a screen."""
 
 SMALL_BODY = agent_body(1_000, stream=False)
 AGENT_BODY = agent_body(50_000)
-MID_BODY = agent_body(20_000)
-BIG_BODY = agent_body(1_000_000)
+BODIES = {
+    "20 kB": agent_body(20_000),
+    "1 MB": agent_body(1_000_000),
+    "4 MB": agent_body(4_000_000),
+}
 
 
 async def measure(client: Client, process: Process | None, size: Size) -> Figures:
@@ -81,15 +96,23 @@ async def measure(client: Client, process: Process | None, size: Size) -> Figure
     agent = await sequential(client, "burst", AGENT_BODY, size.agent)
     out["50 kB: p50 ms"], out["50 kB: p99 ms"] = _middle_and_tail(agent)
     out |= meter.per("50 kB: CPU ms", size.agent)
-    for width in (8, 32):
+    for kind, plan, body in (("small", "whole", SMALL_BODY), ("50 kB", "burst", AGENT_BODY)):
+        for width in size.widths:
+            meter = _Meter(process)
+            done, seconds = await closed_loop(client, plan, body, width, size.loop_s)
+            out[f"{kind} c={width}: req/s"] = done / seconds
+            out |= meter.per(f"{kind} c={width}: CPU ms", done)
+    for name, count in size.bodies:
         meter = _Meter(process)
-        done, seconds = await closed_loop(client, "burst", AGENT_BODY, width, size.loop_s)
-        out[f"50 kB c={width}: req/s"] = done / seconds
-        out |= meter.per(f"50 kB c={width}: CPU ms", done)
-    for name, body, count in (("20 kB", MID_BODY, size.mid), ("1 MB", BIG_BODY, size.big)):
-        times = await sequential(client, "burst", body, count)
+        times = await sequential(client, "burst", BODIES[name], count)
         out[f"{name}: p50 ms"] = percentile(times, 50)
-    return out | await _streams(client, process, size.streams)
+        out |= meter.per(f"{name}: CPU ms", count)
+    for load in size.streams:
+        if load.count == SCREEN_STREAMS or not isinstance(process, Screen):
+            out |= await _streams(client, process, load)
+    if process is not None and (now := process.resident_mib()) is not None:
+        out["loaded MiB"] = now
+    return out
 
 
 async def _streams(client: Client, process: Process | None, load: Streams) -> Figures:
@@ -104,6 +127,7 @@ async def _streams(client: Client, process: Process | None, load: Streams) -> Fi
         f"{name}: first ms": percentile(got.first, 50),
         f"{name}: chunk p50 ms": p50,
         f"{name}: chunk p99 ms": p99,
+        f"{name}: chunks/s": got.chunks / got.seconds,
         **meter.per(f"{name}: CPU ms/chunk", got.chunks),
     }
 
