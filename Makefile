@@ -12,7 +12,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 LOCK_NOTE := \# Exact versions with hashes for every platform; written by `make lock`, do not edit.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test suite check lint test-clients test-faults bench docs pictures lock clean env-run env-dev
+.PHONY: help run demo test suite check lint test-clients test-faults walk bench docs pictures screens lock clean env-run env-dev
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -35,8 +35,20 @@ suite: env-dev
 test-clients: env-dev ## drive the real Claude Code through the gateway (fetched with npm)
 	@CLIENT_CACHE="$(CURDIR)/.client-cache" $(PYTEST) -q -m clients -o timeout=1800 $(ARGS)
 
-test-faults: env-dev ## the heavier runs: kill -9 under load, faults of every provider, installing, the doctor
+test-faults: env-dev ## the heavier runs: the fault matrix, kill -9 under load, installing, the doctor
 	@$(PYTEST) -q -m faults -o timeout=1800 $(ARGS)
+
+walk: ## a new user's whole way, from clone to uninstall (quicker: ARGS=--without-tests)
+	@$(PYTHON) tests/walk.py $(ARGS)
+
+fuzz: env-dev ## feed the six parsers of foreign input with nonsense, SECONDS each (60)
+	@FUZZ_EXAMPLES=2000 FUZZ_SECONDS=$(or $(SECONDS),60) $(PYTEST) -q tests/fuzz -o timeout=36000 $(ARGS)
+
+soak: env-dev ## many streams, failing vendors, a locked and full disk, signals, kills: SECONDS (300)
+	@SOAK_SECONDS=$(or $(SECONDS),300) $(CLEAN_ENV) $(BIN)/python tests/soak/soak.py
+
+figures: env-dev ## the figures of reliability, at full size: takes an hour (see docs/faults.md)
+	@$(CLEAN_ENV) $(BIN)/python tests/soak/figures.py all
 
 bench: env-dev ## the benchmarks, each as a table of ratios measured in one run
 	@for bench in tests/benchmarks/bench_*.py; do \
@@ -54,11 +66,16 @@ docs: env-run ## write the key table of the README from the code
 pictures: env-dev ## render the README's pictures from the program on the demo's traffic
 	@$(CLEAN_ENV) $(BIN)/python tests/support/make_pictures.py
 
+screens: env-dev ## write the screens that tests expect anew, to be looked at before a commit
+	@$(CLEAN_ENV) UPDATE_SCREENS=1 $(BIN)/python -m pytest -q -m "faults or not faults" tests/tui/test_expected_screens.py -k expected_to_be
+
 lock: ## write the lock files anew (needs uv; newer versions: make lock UPGRADE=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }
 	@$(LOCK) $(UPGRADE) --group build --output-file requirements.lock
-	@$(LOCK) $(UPGRADE) --group dev --extra uvloop --output-file requirements-dev.lock
-	@for lock in requirements.lock requirements-dev.lock; do \
+	@$(LOCK) $(UPGRADE) --group dev --extra uvloop --extra panes --output-file requirements-dev.lock
+	@sed -n 's/^panes = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(LOCK:pyproject.toml=-) \
+		--constraint requirements-dev.lock --output-file requirements-panes.lock
+	@for lock in requirements.lock requirements-dev.lock requirements-panes.lock; do \
 		{ echo '$(LOCK_NOTE)'; grep -v '^#' $$lock; } > $$lock.new && mv $$lock.new $$lock; done
 
 clean: ## remove .venv, caches and build outputs

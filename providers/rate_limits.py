@@ -1,16 +1,21 @@
 """Rate-limit windows as response headers report them, whatever the vendor calls them.
 
 Anthropic: ``anthropic-ratelimit-*``. OpenAI, Groq and Cerebras: ``x-ratelimit-limit-requests``,
-``x-ratelimit-remaining-tokens``, ``x-ratelimit-reset-tokens-minute`` ...
+``x-ratelimit-remaining-tokens``, ``x-ratelimit-reset-tokens-minute`` ... A ChatGPT login:
+``x-codex-primary-used-percent``, ``-window-minutes``, ``-reset-at``, and the same of ``secondary``.
 """
 
 from __future__ import annotations
+
+import contextlib
+import re
 
 from providers.protocols.anthropic.response import read_rate_limits as read_anthropic
 from providers.types import Headers
 
 _PREFIX = "x-ratelimit-"
 _FIELDS = ("limit", "remaining", "reset")
+_LOGIN = re.compile(r"x-(codex-(?:primary|secondary))-(used-percent|window-minutes|reset-at)")
 
 
 def read_rate_limits(headers: Headers) -> dict[str, dict[str, str]]:
@@ -20,10 +25,24 @@ def read_rate_limits(headers: Headers) -> dict[str, dict[str, str]]:
         if raw_name[:2].lower() != b"x-":
             continue
         name = raw_name.decode("latin-1").lower()
+        value = raw_value.decode("latin-1").strip()
+        if (login := _LOGIN.fullmatch(name)) is not None:
+            _note_login(found.setdefault(login[1], {}), login[2], value)
         if not name.startswith(_PREFIX):
             continue
         field, _, window = name.removeprefix(_PREFIX).partition("-")
         if field in _FIELDS and window:
             family = found.setdefault(f"{_PREFIX}{window}", {})
-            family[field] = raw_value.decode("latin-1").strip()
+            family[field] = value
     return found
+
+
+def _note_login(window: dict[str, str], field: str, value: str) -> None:
+    """One field of a login's window, as Anthropic writes such: ``utilization`` is 0 to 1."""
+    if field == "window-minutes":
+        window[field] = value
+    elif field == "reset-at":
+        window["reset"] = value
+    else:
+        with contextlib.suppress(ValueError):
+            window["utilization"] = f"{float(value) / 100:g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from providers.profiles import ProviderSettings
 from providers.proxy import ProxyMap
@@ -36,7 +37,7 @@ def build_upstreams(
             proxies = _proxies(provider.proxy, env)
             transports[provider.proxy] = Transport(ssl_context=ssl_context, proxies=proxies)
         key = secret(provider.api_key_env) if provider.api_key_env else None
-        upstreams[provider.name] = Upstream(
+        found = Upstream(
             name=provider.name,
             protocol=provider.protocols[0],
             base_url=base_url,
@@ -48,7 +49,16 @@ def build_upstreams(
             api_key_env=provider.api_key_env,
             own_credential=_own_credential(provider, key),
         )
+        if provider.login_base_url is not None:
+            found = replace(found, at_login=_at(found, provider.login_base_url))
+        upstreams[provider.name] = found
     return upstreams
+
+
+def _at(upstream: Upstream, base_url: str) -> Upstream:
+    """The same provider at another address."""
+    origin, base_path = Origin.parse(base_url)
+    return replace(upstream, base_url=base_url, origin=origin, base_path=base_path)
 
 
 def _own_credential(provider: ProviderSettings, key: str | None) -> Headers | None:

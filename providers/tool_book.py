@@ -198,6 +198,9 @@ def scrub(value: Any) -> Any:
 def _free_text(arguments: str) -> str:
     """The text for a free-text tool: its one argument, else all the model wrote."""
     fields = msgspec.json.decode(arguments)
+    if not fields:
+        # No argument is no text; the two characters of an empty object would be run as a program.
+        return ""
     for key in (CUSTOM_KEY, RAW_KEY):
         if list(fields) == [key] and isinstance(fields[key], str):
             return str(fields[key])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from providers.transport import Origin, Transport, UpstreamResponse
-from providers.types import Headers, Protocol
+from providers.types import Headers, Payer, Protocol
 
 
 def auth_headers(style: str, key: str) -> Headers:
@@ -30,6 +30,12 @@ class Upstream:
     api_key_env: str | None
     own_credential: Headers | None
     """Our configured key as header fields."""
+    at_login: Upstream | None = field(default=None, repr=False)
+    """The vendor's other address, which alone takes its subscription logins."""
+
+    def paid_by(self, payer: Payer) -> Upstream:
+        """Where requests go that ``payer`` is billed for."""
+        return self.at_login if payer is Payer.LOGIN and self.at_login is not None else self
 
     async def send(
         self, method: bytes, path: bytes, query: bytes, headers: Headers, body: bytes

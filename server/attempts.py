@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
-from providers.errors import DeadlineExpired, Expired, Offline, Stalled, UpstreamError
+from providers.errors import ConnectFailed, Expired, Stalled, UpstreamError
 from providers.faults import Fault, FaultKind
 from providers.neutral import Pin
 from providers.protocols.dialects import DIALECTS
 from providers.types import Headers, Protocol
+from server.background import BACKGROUND
 from server.breaker import Outcome
 from server.credentials import Credential
 from server.endings import before_commit, break_off, expired, gateway_headers, stopping
@@ -31,79 +33,17 @@ from server.planning import Planner
 from server.policy import Plan, Target
 from server.record import Attempt, Phase, Turn
 from server.relay import NativeRelay, Refused
+from server.remedies import Remedies
 from server.retries import MOST_AT_ONE_PLACE, backoff_s
+from server.run import MOST_ATTEMPTS, Failure, Run
 from server.services import Services
-from server.storms import Storm, Storms
+from server.storms import Storms
 from server.translated import TranslatedRelay
 
 _log = logging.getLogger("sbgw.attempts")
 
-MOST_ATTEMPTS = 3
-"""Of one request; the last candidate is asked even so, once."""
 TTFT_S = 120.0
 """How long the first byte may take where another candidate could still answer."""
-
-
-@dataclass(slots=True)
-class _Failure:
-    """Why an attempt gave the client nothing."""
-
-    leg: Leg
-    judgement: Judgement
-    error: UpstreamError | None = None
-    fault: Fault | None = None
-
-    @property
-    def reason(self) -> str:
-        """In words."""
-        text = self.fault.message if self.fault is not None else str(self.error or "")
-        return text[:300]
-
-
-@dataclass(slots=True)
-class _Run:
-    """One request on its way along its plan."""
-
-    exchange: Exchange
-    plan: Plan
-    legs: Legs
-    accepted_at: float
-    storm: Storm
-    index: int = 0
-    """Of the target being tried."""
-    failure: _Failure | None = None
-    """The latest."""
-    refusal: Unserved | None = None
-    """Why the latest target that cannot take it cannot."""
-
-    @property
-    def is_last(self) -> bool:
-        """Whether nobody could take over from the target being tried."""
-        return self.index == len(self.plan.targets) - 1
-
-    @property
-    def is_stand_in(self) -> bool:
-        """Whether the target being tried is not the one the client asked for."""
-        return self.index < self.plan.stand_ins
-
-    @property
-    def is_over(self) -> bool:
-        """Whether what failed is not to be tried at the next target."""
-        failure = self.failure
-        if failure is None:
-            return False
-        if isinstance(failure.error, DeadlineExpired):
-            return True
-        return not self.is_stand_in and not failure.judgement.fail_over
-
-    def skips(self) -> bool:
-        """Whether the target ``index`` is passed over: only the way home is left."""
-        if self.failure is None or self.is_last:
-            return False
-        is_offline = isinstance(self.failure.error, Offline)
-        return (is_offline and self.is_stand_in) or len(
-            self.exchange.turn.attempts
-        ) >= MOST_ATTEMPTS
 
 
 class Attempts:
@@ -123,6 +63,7 @@ class Attempts:
         self._announce = announce
         self._chance = chance
         self._storms = Storms(services.clock)
+        self._remedies = Remedies(services, health, chance)
 
     def first_credential(self, exchange: Exchange, plan: Plan) -> Credential | None:
         """What the first target will be paid with."""
@@ -134,14 +75,19 @@ class Attempts:
         """Answer the client, or raise ``HttpError`` with what it is to be told."""
         self._services.retries.earn()
         storm = self._storms.watch(exchange.turn.session, exchange.body)
-        run = _Run(exchange, plan, Legs(exchange, readable), accepted_at, storm)
+        legs = Legs(exchange, readable, traits=self._services.learned.traits)
+        run = Run(exchange, plan, legs, accepted_at, storm)
         for run.index, target in enumerate(plan.targets):
             if run.skips():
                 continue
-            found = await self._ready(run, target)
-            if found is None:
+            leg = await self._served(run, target)
+            if leg is None or not self._has_room(run, leg):
                 continue
-            run.failure = await self._at(run, *found)
+            async with self._place(run, leg):
+                leave = self._leave(run, leg)
+                if leave is None:
+                    continue
+                run.failure = await self._at(run, leg, leave)
             if run.failure is None:
                 return
             _note(exchange.turn, target, "failed", run.failure.reason)
@@ -157,8 +103,8 @@ class Attempts:
             exchange.turn.protocol, inbound.access, inbound.headers, target.provider
         )
 
-    async def _ready(self, run: _Run, target: Target) -> tuple[Leg, Leave] | None:
-        """The way to a target and leave to go it; ``None`` when it takes nothing."""
+    async def _served(self, run: Run, target: Target) -> Leg | None:
+        """The way to a target; ``None`` when it cannot take the request or its plan does not."""
         turn = run.exchange.turn
         try:
             leg = await self._leg(run, target)
@@ -169,15 +115,41 @@ class Attempts:
         if run.is_stand_in and (why := self._full(run, leg)) is not None:
             _note(turn, target, "unavailable", why)
             return None
-        ask = self._health.force if run.is_last else self._health.ask
-        leave = ask(target.provider, leg.model)
-        if leave is None:
-            why = self._health.refuses(target.provider, leg.model) or "it is busy"
-            _note(turn, target, "unavailable", why)
-            return None
-        return leg, leave
+        return leg
 
-    def _full(self, run: _Run, leg: Leg) -> str | None:
+    def _has_room(self, run: Run, leg: Leg) -> bool:
+        """Whether a target that is not the last one takes one more at the same time."""
+        name = leg.target.provider
+        limit = self._services.settings.providers[name].limits.max_in_flight
+        if run.is_last or (limit is None and not run.is_stand_in):
+            return True
+        if self._services.bulkhead.has_room_at(name, limit):
+            return True
+        _note(run.exchange.turn, leg.target, "unavailable", "as many as it takes are under way")
+        return False
+
+    def _place(self, run: Run, leg: Leg) -> AbstractAsyncContextManager[None]:
+        """A place there; only the last target is waited for."""
+        name = leg.target.provider
+        limit = self._services.settings.providers[name].limits.max_in_flight
+        # Where it stands in, most are background calls, and nobody waits.
+        is_background = run.is_last and run.exchange.turn.kind in BACKGROUND
+        return self._services.bulkhead.place_at(name, limit, is_background=is_background)
+
+    def _leave(self, run: Run, leg: Leg) -> Leave | None:
+        """Leave to make an attempt; the last target is asked whatever its health."""
+        name = leg.target.provider
+        if not run.is_last:
+            leave = self._health.ask(name, leg.model)
+            if leave is None:
+                why = self._health.refuses(name, leg.model) or "it is busy"
+                _note(run.exchange.turn, leg.target, "unavailable", why)
+            return leave
+        if self._health.is_paused(name):
+            run.notes.append(f"paused: {name}, but nobody else could serve it")
+        return self._health.force(name, leg.model)
+
+    def _full(self, run: Run, leg: Leg) -> str | None:
         """Why the plan of a provider that nobody asked for would refuse the request."""
         turn = run.exchange.turn
         limit = leg.translation.request.max_tokens if leg.translation else turn.max_tokens
@@ -186,7 +158,7 @@ class Attempts:
             leg.target.provider, tokens_in=tokens, max_tokens=limit
         )
 
-    async def _leg(self, run: _Run, target: Target) -> Leg:
+    async def _leg(self, run: Run, target: Target) -> Leg:
         credential = self._credential(run.exchange, target)
         upstream = self._services.upstreams.get(target.provider)
         if credential is None or upstream is None:
@@ -196,15 +168,24 @@ class Attempts:
 
     # ------------------------------------------------------------------ at one place
 
-    async def _at(self, run: _Run, leg: Leg, leave: Leave) -> _Failure | None:
-        """Try one place, once more where that makes sense; ``None`` when the client has it."""
+    async def _at(self, run: Run, leg: Leg, leave: Leave) -> Failure | None:
+        """Try one place, again where that makes sense; ``None`` when the client has it."""
         tries = 0
         while True:
-            tries += 1
             failure = await self._once(run, leg, leave)
             if failure is None:
                 return None
+            if (better := await self._mended(run, failure)) is not None:
+                leg, leave = better, self._health.force(better.target.provider, better.model)
+                continue
+            if await self._remedies.held(run, failure):
+                leave = self._health.force(leg.target.provider, leg.model)
+                continue
+            tries += 1
             may_retry = failure.judgement.retry and tries < MOST_AT_ONE_PLACE
+            if isinstance(failure.error, ConnectFailed) and not run.is_last:
+                # Nobody listens there, and somebody else can answer at once.
+                may_retry = False
             if not may_retry or len(run.exchange.turn.attempts) >= MOST_ATTEMPTS:
                 return failure
             again = self._health.ask(leg.target.provider, leg.model)
@@ -214,9 +195,23 @@ class Attempts:
                 self._health.record(again, Outcome.NEUTRAL)
                 return failure
             leave = again
-            await self._pause(failure, tries, leave)
+            if run.is_last or not failure.judgement.is_connection:
+                await self._pause(failure, tries, leave)
 
-    async def _pause(self, failure: _Failure, tries: int, leave: Leave) -> None:
+    async def _mended(self, run: Run, failure: Failure) -> Leg | None:
+        """The same way without what the provider refused; ``None`` when that is not to be mended."""
+        leg = failure.leg
+        news = self._remedies.learned(run, failure)
+        if news is None:
+            return None
+        better = await self._served(run, leg.target)
+        if better is None or (better.body, better.headers) == (leg.body, leg.headers):
+            return None
+        run.lessons += 1
+        run.notes += [f"learned: {leg.model} takes {word}" for word in news]
+        return better
+
+    async def _pause(self, failure: Failure, tries: int, leave: Leave) -> None:
         wait = backoff_s(tries, failure.judgement.wait_s, self._chance)
         try:
             await self._services.clock.sleep(wait)
@@ -224,10 +219,10 @@ class Attempts:
             self._health.record(leave, Outcome.NEUTRAL)
             raise
 
-    async def _once(self, run: _Run, leg: Leg, leave: Leave) -> _Failure | None:
+    async def _once(self, run: Run, leg: Leg, leave: Leave) -> Failure | None:
         exchange, clock = run.exchange, self._services.clock
         started = clock.monotonic()
-        attempt = self._begin(exchange, leg, started - run.accepted_at)
+        attempt = self._begin(run, leg, started - run.accepted_at)
         exchange.watch.attempt_until = None if run.is_last else started + TTFT_S
         relay = self._relay(run, leg, attempt)
         timer = Interrupt()
@@ -242,7 +237,7 @@ class Attempts:
             attempt.outcome = f"http_{attempt.status}" if attempt.status != 200 else "refused"
             fault = _masked(exchange, refused.fault)
             attempt.error = fault.message[:300]
-            failure = _Failure(leg, self._judge(leg, fault), fault=fault)
+            failure = Failure(leg, self._judge(leg, fault), fault=fault)
         except UpstreamError as error:
             if exchange.is_recorded:
                 # The answer was complete; only what follows it went wrong.
@@ -254,7 +249,7 @@ class Attempts:
                 self._health.record(leave, Outcome.SUCCESS)
                 return None
             attempt.outcome, attempt.error = error.code, str(error)[:300]
-            failure = _Failure(leg, judge_error(error), error=error)
+            failure = Failure(leg, judge_error(error), error=error)
         except BaseException:
             self._health.record(leave, Outcome.NEUTRAL)
             if not exchange.is_recorded:
@@ -276,7 +271,8 @@ class Attempts:
         await self._break_off(exchange, failure)
         return None
 
-    def _begin(self, exchange: Exchange, leg: Leg, started_s: float) -> Attempt:
+    def _begin(self, run: Run, leg: Leg, started_s: float) -> Attempt:
+        exchange = run.exchange
         turn = exchange.turn
         attempt = Attempt(
             number=len(turn.attempts) + 1,
@@ -288,6 +284,7 @@ class Attempts:
         turn.attempts.append(attempt)
         turn.provider, turn.payer = leg.upstream.name, leg.credential.payer
         turn.phase = Phase.WAITING
+        turn.notes = [*run.notes, *leg.notes]
         watch = exchange.watch
         watch.first_byte_at = watch.terminal_at = None
         watch.is_stream = turn.stream
@@ -295,7 +292,7 @@ class Attempts:
         exchange.last_words = None
         return attempt
 
-    def _relay(self, run: _Run, leg: Leg, attempt: Attempt) -> NativeRelay | TranslatedRelay:
+    def _relay(self, run: Run, leg: Leg, attempt: Attempt) -> NativeRelay | TranslatedRelay:
         exchange, clock = run.exchange, self._services.clock
 
         def headers() -> Headers:
@@ -323,34 +320,42 @@ class Attempts:
             extra_headers=headers,
             on_commit=on_commit,
             replaces=lambda fault: self._replaces(run, leg, fault),
-            error_headers=lambda fields: stopping(fields) if run.storm.is_one() else fields,
+            error_headers=lambda fields: stopping(fields) if self._remedies.stops(run) else fields,
         )
 
-    def _replaces(self, run: _Run, leg: Leg, fault: Fault) -> bool:
+    def _replaces(self, run: Run, leg: Leg, fault: Fault) -> bool:
         """Whether an error in the client's own protocol is kept from it."""
         if run.is_stand_in:
             return True
         if not run.is_last and self._judge(leg, fault).fail_over:
             return True
+        run.hold = self._remedies.hold(run, fault)
+        if run.hold is not None:
+            return True
+        if fault.kind is FaultKind.AUTH and self._is_our_key(leg):
+            # A 401 would send the user to renew a login that is not the one at fault.
+            return True
         # Codex knows no header that stops it, only a code in the body.
         is_codex = run.exchange.turn.protocol is Protocol.RESPONSES
-        return is_codex and fault.is_retryable and run.storm.is_one()
+        return is_codex and fault.is_retryable and self._remedies.stops(run)
 
     # ------------------------------------------------------------------ after an attempt
 
-    def _judge(self, leg: Leg, fault: Fault) -> Judgement:
+    def _is_our_key(self, leg: Leg) -> bool:
         upstream = self._services.upstreams[leg.target.provider]
-        is_our_key = leg.credential.headers == upstream.own_credential
-        return judge_fault(fault, is_our_key=is_our_key)
+        return leg.credential.headers == upstream.own_credential
+
+    def _judge(self, leg: Leg, fault: Fault) -> Judgement:
+        return judge_fault(fault, is_our_key=self._is_our_key(leg))
 
     def _answered(self, leg: Leg, leave: Leave, fault: Fault | None) -> None:
         """The client has an answer, which may be the provider's own error."""
         if fault is None:
             self._health.record(leave, Outcome.SUCCESS)
             return
-        self._failed(_Failure(leg, self._judge(leg, fault), fault=fault), leave)
+        self._failed(Failure(leg, self._judge(leg, fault), fault=fault), leave)
 
-    def _failed(self, failure: _Failure, leave: Leave) -> None:
+    def _failed(self, failure: Failure, leave: Leave) -> None:
         judgement, leg = failure.judgement, failure.leg
         self._health.record(
             leave,
@@ -362,7 +367,7 @@ class Attempts:
             model = None if judgement.is_provider_wide else leg.model
             self._health.cool_down(leg.target.provider, model, judgement.cause, judgement.wait_s)
 
-    async def _break_off(self, exchange: Exchange, failure: _Failure) -> None:
+    async def _break_off(self, exchange: Exchange, failure: Failure) -> None:
         turn = exchange.turn
         turn.error_message = failure.reason
         is_late = isinstance(failure.error, Expired)
@@ -370,7 +375,7 @@ class Attempts:
         kind = FaultKind.TIMEOUT if is_late else FaultKind.SERVER
         await break_off(exchange, failure.fault or Fault(kind, turn.error_message))
 
-    def _final(self, run: _Run) -> HttpError:
+    def _final(self, run: Run) -> HttpError:
         """What the client is told when nobody answered."""
         turn, failure = run.exchange.turn, run.failure
         if failure is None:
@@ -378,11 +383,11 @@ class Attempts:
         turn.error_message = failure.reason
         if failure.error is not None:
             error = before_commit(failure.leg.upstream.name, failure.error)
-            if run.storm.is_one():
+            if self._remedies.stops(run):
                 error.headers = stopping(error.headers)
             return error
         fault = failure.fault or Fault(FaultKind.SERVER, "the provider refused the request")
-        return _prewritten(turn, fault, stop=run.storm.is_one())
+        return _prewritten(turn, fault, stop=self._remedies.stops(run))
 
 
 def _prewritten(turn: Turn, fault: Fault, *, stop: bool = False) -> Prewritten:

@@ -9,9 +9,9 @@ moves (``server.savings_line``). All keys are taken to be there.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from server.backtest_plan import Replan
 from server.backtest_prices import MoveCost, PriceBook
@@ -23,6 +23,10 @@ from server.savings_line import NO_CHARGE, Charge, LineCall, charges
 LIMITS: Final = ("context", "tools", "images", "rate_limit")
 """Why a turn could not have gone where the table sends it."""
 
+TURNS_AT_ONCE: Final = 256
+"""Between two pauses."""
+
+_T = TypeVar("_T")
 _LineKey = tuple[str, str, str, str]
 
 
@@ -91,20 +95,35 @@ class _Fate:
 
 
 def backtest(
-    turns: Iterable[Past], replan: Replan, prices: PriceBook, limits: dict[str, PlanLimits]
+    turns: Iterable[Past],
+    replan: Replan,
+    prices: PriceBook,
+    limits: dict[str, PlanLimits],
+    pause: Callable[[], None] | None = None,
 ) -> Backtest:
     """Replay ``turns``, which are in ascending order of time, against another table.
 
     ``limits`` are the providers' plans (``server.limits.plans``); their windows slide over the
-    recorded times.
+    recorded times. ``pause`` is called every ``TURNS_AT_ONCE`` turns.
     """
     gates = {name: Admission(limit) for name, limit in limits.items()}
-    fates = [_fate(turn, replan, prices, gates) for turn in turns]
+    fates: list[_Fate] = []
+    for turn in _at_ease(turns, pause):
+        fate = _fate(turn, replan, prices, gates)
+        replan.went(turn, fate.target)
+        fates.append(fate)
     _charge(fates, prices)
     found = Backtest()
-    for fate in fates:
+    for fate in _at_ease(fates, pause):
         _count(found, fate, prices)
     return found
+
+
+def _at_ease(items: Iterable[_T], pause: Callable[[], None] | None) -> Iterator[_T]:
+    for number, item in enumerate(items):
+        if pause is not None and number % TURNS_AT_ONCE == 0:
+            pause()
+        yield item
 
 
 def _fate(turn: Past, replan: Replan, prices: PriceBook, gates: dict[str, Admission]) -> _Fate:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from providers.types import Protocol
+from server.cold import left_in_cache
 from server.config import RoutingSettings, Settings
 from server.ledger_history import Past
 from server.planning import carries_any, lot_of
 from server.policy import NoCandidate, Place, Question, Target, plan
+from server.switching import Advice, Ask, Switching
+from server.switching_turns import ask_of_past
 
-_Key = tuple[str, str, str, int, str | None, float, Target | None, bool]
+_Key = tuple[str, str, str, int, str | None, float, Target | None, bool, bool, Target | None]
 
 
 class Replan:
-    """Says where recorded turns would have gone with shadow off; remembers sub-agents' models.
+    """Says where recorded turns would have gone with shadow off, safe switching included.
 
-    Turns are to come in ascending order of time. Every provider is taken to have its key.
+    Turns are to come in ascending order of time, each to ``targets`` and next, with the place it
+    would really have gone to, to ``went``. Every provider is taken to have its key.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -26,18 +30,33 @@ class Replan:
         self._places: dict[str, Place | None] = {}
         self._known: dict[_Key, tuple[tuple[Target, ...], Target | None]] = {}
         self._agents: dict[tuple[str, str], Target] = {}
+        self._switching = Switching()
+        self._ask: Ask | None = None
+        """About the turn asked for last."""
 
     def targets(self, turn: Past) -> Sequence[Target]:
         """The places before home that it would have tried, best first; none: it stays."""
         agent = (turn.session or "", turn.agent or "")
         stuck_to = self._agents.get(agent) if turn.agent else None
-        away, home = self._asked(turn, stuck_to)
+        self._ask = ask_of_past(turn)
+        advice = self._switching.advise(self._ask)
+        away, home = self._asked(turn, stuck_to, advice)
         if turn.agent and away and home is not None and away[0].provider == home.provider:
             self._agents[agent] = away[0]
         return away
 
+    def went(self, turn: Past, target: Target | None) -> None:
+        """Remember where a turn would have gone, ``None`` for home."""
+        if self._ask is None or turn.session is None:
+            return
+        self._switching.went(self._ask, target)
+        tokens = turn.tokens() if target is None and not turn.is_moved else None
+        if tokens is not None:
+            held = left_in_cache(turn.protocol, tokens)
+            self._switching.left(self._ask, held, tokens.lifetime_s)
+
     def _asked(
-        self, turn: Past, stuck_to: Target | None
+        self, turn: Past, stuck_to: Target | None, advice: Advice
     ) -> tuple[tuple[Target, ...], Target | None]:
         lot = lot_of(turn.session or turn.id) if self._has_canary else 0.0
         is_under_way = bool(turn.features.answered_before)
@@ -50,6 +69,8 @@ class Replan:
             lot,
             stuck_to,
             is_under_way,
+            advice.keeps is not None,
+            advice.only,
         )
         if key not in self._known:
             self._known[key] = self._plan(
@@ -62,6 +83,7 @@ class Replan:
                     lot=lot,
                     stuck_to=stuck_to,
                     is_under_way=is_under_way,
+                    held=advice.held,
                 )
             )
         return self._known[key]

@@ -58,6 +58,8 @@ class Permit:
 
     is_probe: bool = False
     is_used: bool = False
+    is_forced: bool = False
+    """Taken without leave; only a success says something new."""
 
 
 @dataclass(slots=True)
@@ -131,7 +133,10 @@ class Breaker:
             self._probe = None
         if outcome is Outcome.FAILURE:
             self.last_error, self.last_failure_at = error, now
-        if outcome is not Outcome.NEUTRAL:
+        if permit.is_forced:
+            if outcome is Outcome.SUCCESS and self._is_open:
+                self._record_probe(outcome, now)
+        elif outcome is not Outcome.NEUTRAL:
             if permit.is_probe:
                 self._record_probe(outcome, now)
             elif not self._is_open:

@@ -6,15 +6,17 @@ left there. What had to be written again is priced by how much dearer a write is
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 from providers.pricing import Rates
-from server.ledger_history import Past, history
+from providers.types import Protocol
+from server.ledger_history import Past, blocks_of, history
 from server.prefix import PrefixBlock, unpack
 from server.savings import Tokens, rewrite_premium
 
@@ -33,6 +35,31 @@ back; ``unknown``: nothing that is on record explains it, the vendor may have dr
 
 LEAST_TOKENS: Final = 1024
 """Less than this is rounding at block borders, not a cold cache."""
+
+
+BESIDE: Final = frozenset(
+    [
+        "title",
+        "rename",
+        "topic",
+        "file_paths",
+        "edited_files",
+        "output_digest",
+        "web_digest",
+        "web_search",
+        "bash_prefix",
+        "permission_check",
+        "quota_probe",
+        "count_tokens",
+        "prewarm",
+    ]
+)
+"""Kinds whose prompt is not the conversation's: they neither use its cache nor keep it alive."""
+
+MOST_LINES: Final = 512
+"""Conversations followed at a time."""
+
+Blocks = Callable[[Past], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,39 +99,52 @@ class ColdFinder:
     """Finds cold calls; give it ended turns in ascending order of time, with their blocks.
 
     ``rates`` prices a turn's own model (``PriceBook.rates_here``), ``None`` where unknown.
+    The conversations used least recently are forgotten.
     """
 
     def __init__(self, rates: Callable[[Past], Rates | None]) -> None:
         self._rates = rates
-        self._lines: defaultdict[tuple[str, str], _Line] = defaultdict(_Line)
+        self._lines: OrderedDict[tuple[str, str], _Line] = OrderedDict()
 
-    def add(self, turn: Past) -> Cold | None:
-        """Why this turn was cold; ``None`` for one that was not, or is the first of its line."""
+    def add(self, turn: Past, blocks: Blocks = attrgetter("blocks")) -> Cold | None:
+        """Why this turn was cold; ``None`` for one that was not, or is the first of its line.
+
+        ``blocks`` finds the packed blocks of a turn; it is asked where two have to be compared.
+        """
         if not turn.session:
             return None
-        line = self._lines[turn.session, turn.agent or ""]
+        line = self._line(turn.session, turn.agent or "")
         tokens = turn.tokens()
         if turn.is_moved and turn.provider == turn.proposal_provider:
             line.moved.append(turn.at)
             return None
-        if tokens is None or not tokens.uses_cache:
+        if turn.kind in BESIDE or tokens is None or not left_in_cache(turn.protocol, tokens):
             return None
         before = line.by_model.get(turn.model_asked or "") or line.last
-        found = None if before is None else self._judge(turn, tokens, before, line)
+        found = None if before is None else self._judge(turn, tokens, before, line, blocks)
         line.by_model[turn.model_asked or ""] = line.last = turn
         line.moved.clear()
         return found
 
-    def _judge(self, turn: Past, tokens: Tokens, before: Past, line: _Line) -> Cold | None:
+    def _line(self, session: str, agent: str) -> _Line:
+        line = self._lines.setdefault((session, agent), _Line())
+        self._lines.move_to_end((session, agent))
+        if len(self._lines) > MOST_LINES:
+            self._lines.popitem(last=False)
+        return line
+
+    def _judge(
+        self, turn: Past, tokens: Tokens, before: Past, line: _Line, blocks: Blocks
+    ) -> Cold | None:
         left = before.tokens()
-        held = 0 if left is None else left.read + left.written
+        held = 0 if left is None else left_in_cache(before.protocol, left)
         # A prompt that shrank could not have read more than it holds.
         missing = min(held, tokens.prompt) - tokens.read
         if left is None or missing < LEAST_TOKENS:
             return None
         missing = min(missing, tokens.written + tokens.input)
         idle_s = turn.at - before.at
-        cause, text, change = _why(turn, before, left.lifetime_s, line)
+        cause, text, change = _why(turn, before, left.lifetime_s, line, blocks)
         return Cold(cause, text, missing, self._usd(turn, tokens, missing), idle_s, *change)
 
     def _usd(self, turn: Past, tokens: Tokens, missing: int) -> float | None:
@@ -115,17 +155,22 @@ class ColdFinder:
 
 
 def cold_of(
-    path: Path, session: str, turn_id: str, rates: Callable[[Past], Rates | None]
+    path: Path,
+    turn_id: str,
+    rates: Callable[[Past], Rates | None],
+    *,
+    demo: bool = False,
 ) -> Cold | None:
     """Why one recorded turn was cold, read from the ledger; blocks on the disk.
 
     Raises ``LedgerError`` or ``sqlite3.Error`` for a file that cannot be read.
     """
     finder = ColdFinder(rates)
-    for turn in history(path, session=session, with_blocks=True):
-        found = finder.add(turn)
+    for turn in history(path, up_to=turn_id, demo=demo):
         if turn.id == turn_id:
-            return found
+            # Of the two calls compared alone: a session's digests may come to megabytes.
+            return finder.add(turn, lambda one: blocks_of(path, one.id))
+        finder.add(turn)
     return None
 
 
@@ -150,11 +195,20 @@ def _sum(rows: list[Cold]) -> dict[str, Any]:
     }
 
 
+def left_in_cache(protocol: str, tokens: Tokens) -> int:
+    """What a call left in its vendor's cache: OpenAI's hold every long prompt, unasked."""
+    if protocol == Protocol.MESSAGES:
+        return tokens.read + tokens.written
+    return tokens.prompt if tokens.prompt >= LEAST_TOKENS else 0
+
+
 _Change = tuple[int, int, int]
 _NO_CHANGE: Final[_Change] = (0, 0, 0)
 
 
-def _why(turn: Past, before: Past, lifetime_s: float, line: _Line) -> tuple[str, str, _Change]:
+def _why(
+    turn: Past, before: Past, lifetime_s: float, line: _Line, blocks: Blocks
+) -> tuple[str, str, _Change]:
     if (turn.model_asked or "") not in line.by_model or _switched(turn, before, lifetime_s, line):
         other = line.last.model_asked if line.last else None
         return "model", f"The model changed from {other} to {turn.model_asked}.", _NO_CHANGE
@@ -165,7 +219,7 @@ def _why(turn: Past, before: Past, lifetime_s: float, line: _Line) -> tuple[str,
         minutes, kept = (turn.at - before.at) / 60, lifetime_s / 60
         text = f"{minutes:.0f} minutes passed; the cache lives for {kept:.0f}."
         return "idle", text, _NO_CHANGE
-    return _changed(turn, before)
+    return _changed(turn, before, blocks)
 
 
 def _switched(turn: Past, before: Past, lifetime_s: float, line: _Line) -> bool:
@@ -181,17 +235,19 @@ def _kept_by_moves(turn: Past, before: Past, lifetime_s: float, line: _Line) -> 
     return bool(line.moved) and all(gap <= lifetime_s for gap in gaps)
 
 
-def _changed(turn: Past, before: Past) -> tuple[str, str, _Change]:
+def _changed(turn: Past, before: Past, blocks: Blocks) -> tuple[str, str, _Change]:
     if turn.kind == "post_compaction":
         return "compaction", "The conversation was compacted.", _NO_CHANGE
-    here, there = _blocks(turn), _blocks(before)
+    here, there = _unpacked(blocks(turn)), _unpacked(blocks(before))
     if not here or not there:
         return "unknown", "Its blocks are not on record.", _NO_CHANGE
     change = _tools(_of(there, "t"), _of(here, "t"))
     if any(change):
         added, removed, altered = change
         words = f"{added} added, {removed} removed, {altered} altered"
-        return "tools", f"The tools changed: {words}.", change
+        servers = _servers(_of(there, "t"), _of(here, "t"))
+        told = f" (of MCP servers {', '.join(servers)})" if servers else ""
+        return "tools", f"The tools changed: {words}{told}.", change
     if _digests(here, "t") != _digests(there, "t"):
         return "tools", "The tools came in another order.", _NO_CHANGE
     if _digests(here, "s") != _digests(there, "s"):
@@ -215,9 +271,15 @@ def _tools(old: list[PrefixBlock], new: list[PrefixBlock]) -> _Change:
     return len(now.keys() - was.keys()), len(was.keys() - now.keys()), altered
 
 
-def _blocks(turn: Past) -> list[PrefixBlock]:
+def _servers(old: list[PrefixBlock], new: list[PrefixBlock]) -> list[str]:
+    """The MCP servers whose tools differ."""
+    was, now = ({(b.server, b.name_digest, b.digest) for b in blocks} for blocks in (old, new))
+    return sorted({server for server, *_ in was ^ now if server is not None})
+
+
+def _unpacked(packed: bytes | None) -> list[PrefixBlock]:
     try:
-        return unpack(turn.blocks) if turn.blocks else []
+        return unpack(packed) if packed else []
     except ValueError:
         return []
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from server import routing_view
+from server.backtest_make import WEEK_S, make_backtest, stand_back
+from server.backtest_prices import PriceBook
 from server.bus import Bus
 from server.config import RoutingSettings
 from server.engine import CommandResult
+from server.ledger_schema import LedgerError
 from server.move_prices import MovePrices
 from server.planning import Planner
 from server.routing_change import BadChange, read_change, route_change
@@ -21,6 +26,8 @@ from server.settings_edit import changed, persist
 from server.settings_errors import SettingsError
 from server.settings_file import Loaded
 from server.settings_keys import join
+
+_log = logging.getLogger("sbgw.routing")
 
 WHAT_IF_TURNS = 1_000
 TURNS_AT_ONCE = 4
@@ -149,8 +156,9 @@ class Routing:
     ) -> CommandResult:
         """Change any part of the table but shadow; see ``server.routing_change``.
 
-        ``dry_run`` changes nothing and shows the table as it would be; without ``remember`` the
-        change ends with this run.
+        ``dry_run`` changes nothing, shows the table as it would be and replays a week's recorded
+        turns under it (``backtest``: ``server.backtest_make``, ``None`` where the record cannot be
+        read); without ``remember`` the change ends with this run.
         """
         before = self.table
         try:
@@ -160,6 +168,7 @@ class Routing:
             return CommandResult(False, str(error))
         data: dict[str, Any] = {"applied": False, "persisted": False, "reason": None}
         if dry_run:
+            data["backtest"] = await self._backtest(changes)
             table = routing_view.table_json(after, self._loaded.provenance)
             data |= {"source": None, "routing": self._with_state(table)}
         else:
@@ -220,6 +229,23 @@ class Routing:
         self._unsaved |= keys
         if self.table.shadow == self._loaded.settings.routing.shadow:
             self._unsaved.discard(SHADOW_KEY)
+
+    async def _backtest(self, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+        """A week's recorded turns under changed settings; ``None`` if they cannot be read."""
+        services = self._services
+        try:
+            return await asyncio.to_thread(
+                make_backtest,
+                self._loaded.paths.ledger_file,
+                changed(services.settings, changes),
+                PriceBook(services.prices, Assumptions()),
+                since=services.clock.time() - WEEK_S,
+                demo=services.is_demo,
+                pause=stand_back,
+            )
+        except (LedgerError, sqlite3.Error) as error:
+            _log.warning("there is no backtest, the ledger cannot be read: %s", error)
+            return None
 
     async def _both(
         self, before: RoutingSettings, after: RoutingSettings, name: str | None = None

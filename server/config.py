@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import (
@@ -91,6 +92,14 @@ class ServerSettings(Table):
     """Seconds of quiet in an answer after which the client gets a sign of life."""
     max_body_mb: Annotated[int, Strict(), Field(ge=1, le=256)] = 33
     """Largest request body taken, in MiB."""
+    max_in_flight: Annotated[int, Strict(), Field(ge=1, le=100_000)] = 1_000
+    """Requests served at the same time; more wait, and what cannot wait is told to come again."""
+    max_waiting: Annotated[int, Strict(), Field(ge=0, le=10_000)] = 64
+    """Requests that may wait for a place."""
+    max_wait_s: Annotated[Seconds, Field(le=60)] = 2.0
+    """Seconds a request may wait for a place."""
+    max_buffered_mb: Annotated[int, Strict(), Field(ge=1, le=65_536)] = 256
+    """Most MiB of request bodies held in memory at the same time."""
 
     @field_validator("host")
     @classmethod
@@ -202,6 +211,24 @@ class RoutingSettings(Table):
         }[protocol]
 
 
+class VerificationSettings(Table):
+    """A sample of answers made a second time by the candidate, to know whether it would have done.
+
+    Background work only: it never delays or changes an answer, runs no tool and keeps no text.
+    """
+
+    consent: StrictBool = False
+    """Let the text of sampled requests go to the candidate of their route, also in shadow mode."""
+    sample_percent: Annotated[int, Strict(), Field(ge=0, le=100)] = 10
+    """Share of the requests that could move which is compared, once the first 20 of a kind are."""
+    live_percent: Annotated[int, Strict(), Field(ge=0, le=100)] = 5
+    """Share of the requests that did move which is compared with an answer of their own vendor."""
+    daily_budget_usd: Usd = Decimal("0.25")
+    """Most that comparisons may cost between two midnights, in USD."""
+    quota_share: Annotated[int, Strict(), Field(ge=0, le=100)] = 20
+    """Share of a provider's limits, in percent, that comparisons may use."""
+
+
 class NetworkSettings(Table):
     """How upstreams are reached."""
 
@@ -259,11 +286,24 @@ class LedgerSettings(Table):
     """Most MiB of turns that are kept, the oldest are removed first; 0 is no limit."""
 
 
+class CaptureSettings(Table):
+    """Request bodies, kept for the inspector; they are prompts, so nothing is kept unless asked."""
+
+    enabled: StrictBool = False
+    """Keep the bodies of requests in the state folder, with credentials masked."""
+    keep_hours: Annotated[int, Strict(), Field(ge=1, le=720)] = 24
+    """Hours after which a kept body is deleted."""
+    max_mb: Annotated[int, Strict(), Field(ge=1, le=10_240)] = 256
+    """Most MiB of kept bodies; the oldest are deleted first."""
+
+
 class UiSettings(Table):
     """The terminal interface."""
 
     ascii: StrictBool = False
     """Draw with ASCII characters only."""
+    theme: Literal["auto", "dark", "light", "contrast", "ansi"] = "auto"
+    """Colours: ansi is the terminal's own, contrast is strong; auto is dark, none with NO_COLOR."""
 
 
 class Settings(Table):
@@ -271,6 +311,7 @@ class Settings(Table):
 
     server: ServerSettings = Field(default_factory=ServerSettings)
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
+    verification: VerificationSettings = Field(default_factory=VerificationSettings)
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     providers: Annotated[Frozen[ProviderName, ProviderTable], BeforeValidator(with_profiles)] = (
         Field(default_factory=dict, validate_default=True)
@@ -279,6 +320,7 @@ class Settings(Table):
     prices: Frozen[ModelId, Prices] = Field(default_factory=dict, validate_default=True)
     """Your own prices by model or "provider/model"; they win over the built-in ones."""
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    capture: CaptureSettings = Field(default_factory=CaptureSettings)
     keys: Frozen[Text, Text] = Field(default_factory=dict, validate_default=True)
     """Keys of the terminal interface: the id of an action, and the key that runs it."""
     ui: UiSettings = Field(default_factory=UiSettings)

@@ -7,13 +7,18 @@ import hmac
 from dataclasses import dataclass, field
 
 from providers.types import Headers, Payer
-from server.headers import values
+from server.headers import to_upstream, values
 from server.redact import Redactor
 
 _CREDENTIAL_FIELDS = frozenset({b"x-api-key", b"authorization"})
 _BEARER = b"bearer "
 _LOGIN_TOKEN = b"sk-ant-oat"
 _LOGIN_BETA = b"oauth-"
+_LOGIN_ACCOUNT = frozenset({b"chatgpt-account-id", b"x-openai-fedramp"})
+"""Fields of a ChatGPT login that say whose it is."""
+_API_KEY = b"sk-"
+_SIGNED_TOKEN = b"eyJ"
+"""How a JSON Web Token opens: somebody has signed in."""
 _BY_SHAPE = Redactor()
 
 
@@ -45,6 +50,16 @@ class Credential:
 
     payer: Payer
     headers: Headers
+
+    def dress(self, headers: Headers) -> Headers:
+        """A client's fields as its own vendor gets them, with this credential in them.
+
+        The account of a login stays with the login: beside a key it would be refused, and it is
+        nobody else's business.
+        """
+        if self.payer is not Payer.LOGIN:
+            headers = [pair for pair in headers if pair[0].lower() not in _LOGIN_ACCOUNT]
+        return to_upstream(headers, self.headers)
 
 
 class KeyRing:
@@ -140,10 +155,21 @@ def client_payer(credential: Headers, headers: Headers) -> Payer:
     """
     if any(name.lower() == b"x-api-key" for name, _ in credential):
         return Payer.CLIENT_KEY
-    if any(token_of(*pair).startswith(_LOGIN_TOKEN) for pair in credential):
+    tokens = [token_of(*pair) for pair in credential]
+    if any(token.startswith(_LOGIN_TOKEN) for token in tokens) or _is_chatgpt(tokens, headers):
         return Payer.LOGIN
     betas = b",".join(values(headers, b"anthropic-beta"))
     return Payer.LOGIN if _LOGIN_BETA in betas else Payer.CLIENT_KEY
+
+
+def _is_chatgpt(tokens: list[bytes], headers: Headers) -> bool:
+    """Whether these are the tokens of a ChatGPT login; an OpenAI API key says that it is one."""
+    if not tokens or any(token.startswith(_API_KEY) for token in tokens):
+        return False
+    if values(headers, b"anthropic-version"):
+        return False
+    has_account = any(name.lower() in _LOGIN_ACCOUNT for name, _ in headers)
+    return has_account or any(token.startswith(_SIGNED_TOKEN) for token in tokens)
 
 
 def choose(

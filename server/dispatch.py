@@ -5,10 +5,10 @@ What an upstream's failure means is decided in ``server.judge`` and acted on in 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import unquote
 
@@ -16,6 +16,9 @@ from providers.faults import Fault, FaultKind
 from providers.types import Delivery, Headers
 from server import accounting, endpoints, understanding
 from server.attempts import Attempts
+from server.background import BACKGROUND
+from server.bulkhead import TOO_BUSY, Holding, counted
+from server.cold_desk import ColdDesk
 from server.credentials import NO_CREDENTIAL
 from server.endings import break_off, gateway_headers
 from server.exchange import Exchange, Inbound, Receive, Sink
@@ -35,6 +38,9 @@ from server.timers import Watch, total_deadline_s
 
 _log = logging.getLogger("sbgw.dispatch")
 
+WATCH_AFTER_S = 0.05
+"""How long an answer has to be under way before its client's leaving is looked for."""
+
 UNRECORDED = "requests cannot be recorded now, and the setting ledger.required refuses them then"
 
 
@@ -50,6 +56,10 @@ class Dispatcher:
 
     async def handle(self, inbound: Inbound, receive: Receive, sink: Sink) -> None:
         """Serve one authenticated request to its terminal state; it always gets an answer."""
+        with self._services.bulkhead.holding() as held:
+            await self._handle(inbound, receive, sink, held)
+
+    async def _handle(self, inbound: Inbound, receive: Receive, sink: Sink, held: Holding) -> None:
         exchange = self._accept(inbound, sink)
         services, turn = self._services, exchange.turn
         accepted_at = services.clock.monotonic()
@@ -58,8 +68,8 @@ class Dispatcher:
         sink.before_end = partial(self._settle, exchange, accepted_at)
         try:
             with exchange.interrupt:
-                await self._receive(exchange, receive)
-                async with _watching(receive, exchange):
+                await self._receive(exchange, counted(inbound.headers, receive, held))
+                with _ClientWatch(receive, exchange):
                     await self._serve(exchange, accepted_at)
         except (ClientGone, ClientStalled) as reason:
             self._cancelled(exchange, reason)
@@ -81,20 +91,24 @@ class Dispatcher:
                 self._close(exchange, accepted_at)
             finally:
                 exchange.done.set()
+                services.learner.finished(exchange)
 
     def _accept(self, inbound: Inbound, sink: Sink) -> Exchange:
         clock = self._services.clock
         now = clock.monotonic()
+        # A credential in one of these is a mistake, which must not be kept for ever.
+        masked = inbound.access.redact.values
         turn = Turn(
             id=new_turn_id(),
             at=clock.time(),
             protocol=endpoints.protocol_of(inbound.path),
             path=inbound.path.decode("latin-1"),
-            session=first(inbound.headers, b"x-claude-code-session-id"),
-            agent=first(inbound.headers, b"x-claude-code-agent-id"),
-            project=_label(inbound.headers, b"x-sbgw-project"),
-            branch=_label(inbound.headers, b"x-sbgw-branch"),
-            label=_label(inbound.headers, b"x-sbgw-label"),
+            session=masked(first(inbound.headers, b"x-claude-code-session-id")),
+            agent=masked(first(inbound.headers, b"x-claude-code-agent-id")),
+            project=masked(_label(inbound.headers, b"x-sbgw-project")),
+            branch=masked(_label(inbound.headers, b"x-sbgw-branch")),
+            label=masked(_label(inbound.headers, b"x-sbgw-label")),
+            pane=_label(inbound.headers, b"x-sbgw-pane"),
             demo=self._services.is_demo,
         )
         hint = _seconds(first(inbound.headers, b"x-stainless-timeout"))
@@ -122,6 +136,9 @@ class Dispatcher:
     async def _serve(self, exchange: Exchange, accepted_at: float) -> None:
         services, turn = self._services, exchange.turn
         readable = await understanding.understand(exchange)
+        masked = exchange.inbound.access.redact.values
+        exchange.turn.session = masked(exchange.turn.session)
+        exchange.turn.model_asked = masked(exchange.turn.model_asked)
         exchange.watch.is_stream = turn.stream
         plan = self._plan(exchange)
         turn.candidates = list(plan.candidates)
@@ -132,10 +149,12 @@ class Dispatcher:
         if credential is None:
             raise self._no_credential(turn.provider)
         turn.payer = credential.payer
+        services.learner.planned(exchange, readable, plan)
         await self._patience.briefly(self._open(exchange))
         if services.settings.ledger.required and services.ledger.state.status != "ok":
             raise HttpError(503, "api_error", UNRECORDED)
-        await self._attempts.serve(exchange, plan, readable, accepted_at)
+        async with services.bulkhead.place(is_background=turn.kind in BACKGROUND):
+            await self._attempts.serve(exchange, plan, readable, accepted_at)
 
     def _plan(self, exchange: Exchange) -> Plan:
         inbound = exchange.inbound
@@ -177,6 +196,9 @@ class Dispatcher:
             await self._hand_over(exchange)
             return
         turn.error_type, turn.error_message = error.error_type, error.message[:300]
+        if error.reason == TOO_BUSY:
+            # It is for a moment of too much work, and must not wait for more of it to be done.
+            sink.before_start = sink.before_end = None
         if sink.started:
             await break_off(exchange, Fault(FaultKind.SERVER, error.message))
             return
@@ -184,6 +206,7 @@ class Dispatcher:
         turn.http_status = error.status
         headers, body = render(error, shape_of(exchange.inbound.path), turn.id)
         await sink.respond(error.status, headers + gateway_headers(turn)[1:], body)
+        turn.delivery = Delivery.FULL
 
     async def _hand_over(self, exchange: Exchange) -> None:
         """Send the end of an answer that was complete when something interrupted it."""
@@ -230,9 +253,12 @@ class Dispatcher:
             _log.exception("turn %s cannot be priced", turn.id)
         try:
             services.savings.ended(turn)
+            self._planner.ended(turn)
         except Exception:
             _log.exception("the saving of turn %s cannot be told", turn.id)
-        return services.ledger.close_turn(turn, _digesting(exchange, self._digester))
+        return services.ledger.close_turn(
+            turn, _digesting(exchange, self._digester, services.colds)
+        )
 
     def _close(self, exchange: Exchange, accepted_at: float) -> None:
         """Record the turn if its answer had no end, then count and announce it, once."""
@@ -242,29 +268,49 @@ class Dispatcher:
         services.savings.announced(turn)
         services.stats.turn_finished(turn)
         services.bus.publish("turn.finished", turn=turn.summary())
+        services.capture.ended(exchange)
 
 
-@asynccontextmanager
-async def _watching(receive: Receive, exchange: Exchange) -> AsyncIterator[None]:
-    """Notice the client's disconnect while the answer is on its way."""
+class _ClientWatch:
+    """Notices the client's disconnect while the answer is on its way.
 
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
+    It looks only after a moment: most short answers are out before a task for it would have paid.
+    """
+
+    def __init__(self, receive: Receive, exchange: Exchange) -> None:
+        self._receive = receive
+        self._exchange = exchange
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = spawn("client watch", self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        exchange.interrupt.fire(ClientGone())
-
-    watcher = spawn("client watch", watch())
-    try:
-        yield
-    finally:
-        watcher.cancel()
+        self._exchange.interrupt.fire(ClientGone())
 
 
-def _digesting(exchange: Exchange, digester: Digester) -> Callable[[], None] | None:
+def _digesting(
+    exchange: Exchange, digester: Digester, colds: ColdDesk
+) -> Callable[[], None] | None:
     turn, request = exchange.turn, exchange.request
     if turn.status is Status.REJECTED or request is None:
         return None
-    return lambda: understanding.digest(turn, request, digester)
+
+    def digest() -> None:
+        understanding.digest(turn, request, digester)
+        colds.ended(turn)
+
+    return digest
 
 
 def _label(headers: Headers, name: bytes) -> str | None:

@@ -15,6 +15,7 @@ from providers.errors import (
 from providers.faults import Fault
 from providers.types import Headers
 from server.exchange import Exchange
+from server.fronts import CHANGED
 from server.http.errors import HttpError
 from server.record import Status, Turn
 from server.timers import Verdict
@@ -34,6 +35,8 @@ def gateway_headers(turn: Turn) -> Headers:
         (b"x-gateway-route", turn.route),
         (b"x-gateway-attempts", str(len(turn.attempts))),
     ]
+    if changed := [n.removeprefix(CHANGED) for n in turn.notes if n.startswith(CHANGED)]:
+        pairs.append((b"x-gateway-degraded", ",".join(changed)))
     return [(name, _field_safe(value)) for name, value in pairs]
 
 

@@ -57,6 +57,16 @@ class Sink:
         self._head: dict[str, Any] | None = None
         self._tail = b""
 
+    def overhear(self, listener: Callable[[Any], None]) -> None:
+        """Tell ``listener`` every ASGI message from now on, once it was sent; it must not raise."""
+        send = self._send
+
+        async def both(message: Any) -> None:
+            await send(message)
+            listener(message)
+
+        self._send = both
+
     async def start(self, status: int, headers: Headers) -> None:
         """Begin the answer: from here on nothing can be taken back.
 

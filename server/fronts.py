@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from providers.neutral import Notes
 from providers.protocols.dialects import Front
 from server.record import Turn
 
@@ -21,3 +22,13 @@ def front_of(turn: Turn, answer_id: str = "") -> Front:
         model=turn.model_asked or "",
         created=int(turn.at),
     )
+
+
+LEFT_OUT, CHANGED = "left out: ", "changed: "
+"""How the two sorts of ``Notes`` begin in a turn's record."""
+
+
+def note_words(notes: Notes) -> tuple[str, ...]:
+    """``notes`` for a turn's record; what changed the request comes first."""
+    changed = (CHANGED + word for word in notes.degraded)
+    return (*changed, *(LEFT_OUT + word for word in notes.dropped))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 import os
 import socket
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +18,10 @@ from providers.tls import make_context
 from providers.types import Headers, Protocol
 from server import __version__, classify
 from server.bus import Bus
+from server.capture import Capture, Limits
 from server.clock import Clock, SystemClock
+from server.cold import Cold
+from server.cold_desk import ColdDesk, recorded
 from server.commands import Routing
 from server.compaction import Compactions, Compactor
 from server.credentials import Access, KeyRing
@@ -28,7 +33,7 @@ from server.http.edge import Edge
 from server.http.models import ModelsEndpoint
 from server.instance import is_nonce, proof
 from server.interrupt import Draining
-from server.ledger import Ledger, LedgerReader, LedgerState
+from server.ledger import Ledger, LedgerError, LedgerReader, LedgerState
 from server.ledger_retention import keep_small
 from server.limits import plans
 from server.listen import Listener
@@ -43,9 +48,13 @@ from server.savings_tracker import SavingsTracker
 from server.services import Services
 from server.settings_file import Loaded
 from server.shadow_stats import shadow_stats
-from server.stats import RECENT_TURNS, Stats
+from server.stats import RECENT_TURNS, Stats, local_day
 from server.tasks import spawn
 from server.timers import TimerLimits
+from server.verification.book import Ladder
+from server.verification.commands import VerificationCommands
+from server.verification.verifier import Verifier
+from server.views import Views
 from server.windows import Windows
 
 _log = logging.getLogger("sbgw.gateway")
@@ -54,6 +63,9 @@ TICK_S = 0.25
 BEATS_PER_S = 4
 CROWD = 12
 """Turns in flight from which on each one's progress is told every other tick, then every third."""
+
+FLUSH_S = 1.0
+"""Longest wait for rows on their way to the database, before somebody reads them there."""
 
 SNAPSHOT_TURNS = 200
 
@@ -91,11 +103,19 @@ class Gateway:
         self.stats = Stats(self.clock)
         self.services = self._build_services(env)
         self.health_book = Health(self.clock, on_change=self._health_changed)
+        self.ladder = Ladder(
+            lambda: self.services.settings,
+            self.clock,
+            record=self.services.ledger.add,
+            publish=self.bus.publish,
+            saves=self._book.saves,
+        )
         self._planner = Planner(
             lambda: self.services.settings,
             self.services.upstreams,
             refuses=self.health_book.refuses,
             carries=carries_any,
+            ladder=self.ladder,
         )
         self.routing = Routing(
             loaded,
@@ -105,6 +125,28 @@ class Gateway:
             hits=self.stats.hits,
         )
         self._provider_commands = ProviderCommands(self.services, self.health_book, self._provider)
+        self._views = Views(
+            loaded.paths.ledger_file,
+            lambda: self.services.settings,
+            self.services.prices,
+            self.clock,
+            self.services.capture,
+            digest_key=secret,
+            is_key_public=loaded.key_hint is not None,
+            is_demo=is_demo,
+        )
+        self.verifier = Verifier(
+            self.services, self._planner, self.ladder, self.health_book.refuses
+        )
+        self.services.learner = self.verifier
+        self._evidence = VerificationCommands(
+            loaded,
+            self.services,
+            self.routing,
+            self.ladder,
+            self.verifier,
+            reader=lambda: self._reader,
+        )
         self._log_ring = LogRing(self._logged, text_of(loaded.secrets.values()))
         self._edge = self._build_edge()
 
@@ -121,6 +163,8 @@ class Gateway:
             clock=self.clock,
             boot_id=self.instance,
             durability=settings.ledger.durability,
+            # Who requires the record wants to hear of its trouble before the request goes on.
+            has_journal=settings.ledger.durability == "normal" and not settings.ledger.required,
             on_change=self._ledger_changed,
         )
         prices = Prices(settings.price_overrides())
@@ -146,6 +190,14 @@ class Gateway:
                 stats=self.stats,
                 bus=self.bus,
             ),
+            colds=ColdDesk(
+                self.loaded.paths.ledger_file,
+                prices,
+                self._cold_found,
+                started_at=self._started_at,
+                demo=self._is_demo,
+            ),
+            capture=Capture(self.loaded.paths.state_dir, self._capture_limits, self.clock),
             windows=Windows(self.clock, plans(settings.providers)),
             prices=prices,
             keys=KeyRing(self.loaded.gateway_key.get_secret_value()),
@@ -156,6 +208,10 @@ class Gateway:
             is_draining=lambda: self._state == "draining",
             is_demo=self._is_demo,
         )
+
+    def _capture_limits(self) -> Limits:
+        wanted = self.loaded.settings.capture
+        return Limits(wanted.enabled, wanted.keep_hours * 3_600.0, wanted.max_mb * 1024 * 1024)
 
     def _build_edge(self) -> Edge:
         limit = self.services.settings.server.max_body_mb * 1024 * 1024
@@ -194,13 +250,25 @@ class Gateway:
         self._reader = LedgerReader(self.loaded.paths.ledger_file)
         await asyncio.to_thread(self.stats.seed, self._reader)
         await asyncio.to_thread(self._book.seed, self._reader)
+        await asyncio.to_thread(self._seed_evidence, self._reader)
         self._listener = Listener(self._edge, sock)
         self.port = self._listener.port
         self._edge.listen_at(self.host, self.port, self._listener.nonce)
         await self._listener.start()
         self._tasks.append(spawn("ticker", self._ticker()))
         self._tasks.append(spawn("retention", self._keep_ledger_small()))
+        self._tasks.append(spawn("captures", self.services.capture.keep_small()))
         self._tasks.append(spawn("warm", asyncio.to_thread(self._warm)))
+
+    def _seed_evidence(self, reader: LedgerReader) -> None:
+        midnight = local_day(self.clock.time())[0]
+        try:
+            self.ladder.seed(reader.scores(demo=self._is_demo), reader.ladder_moves())
+            spent = reader.verification_nusd(midnight, demo=self._is_demo)
+        except (sqlite3.Error, LedgerError) as error:
+            _log.error("earlier comparisons are missing, the ledger cannot be read: %s", error)
+            return
+        self.verifier.budget.settle(0.0, spent / 1e9)
 
     @property
     def listener(self) -> Listener:
@@ -260,7 +328,9 @@ class Gateway:
             await self._listener.close()
         for task in self._tasks:
             task.cancel()
+        await self.verifier.aclose()
         await self._provider_commands.prober.aclose()
+        await self.services.capture.drain()
         await self._close_transports()
         await asyncio.to_thread(self.services.ledger.close, 5.0)
         if self._reader is not None:
@@ -290,6 +360,7 @@ class Gateway:
             self._lag_ms = max((now - due) * 1000, self._lag_ms * 0.8)
             if beat % BEATS_PER_S == 0:
                 self.services.savings.tick(x.turn for x in self.services.active.values())
+                self.ladder.tick()
             # A crowd is told of in turns, so that no watcher has to take it all in at once.
             beat, shares = beat + 1, 1 + min(3, len(self.services.active) // CROWD)
             for exchange in list(self.services.active.values()):
@@ -321,15 +392,25 @@ class Gateway:
         """Called on whatever thread logs."""
         self.bus.publish_threadsafe(self._loop, "log", **line)
 
+    def _cold_found(self, turn_id: str, cold: Cold) -> None:
+        """Called on the ledger's own thread."""
+
+        self.bus.publish_threadsafe(self._loop, "cold.found", turn_id=turn_id, cold=cold.as_json())
+        with contextlib.suppress(RuntimeError):  # The loop may have ended.
+            self._loop.call_soon_threadsafe(self.stats.cold_found, turn_id, cold.as_json())
+
     def _ledger_changed(self, state: LedgerState) -> None:
         """Called on the ledger's own thread."""
         self.bus.publish_threadsafe(self._loop, "ledger.changed", ledger=state.as_json())
 
     # ------------------------------------------------------------------ EngineClient
 
-    async def snapshot(self) -> Snapshot:
+    async def totals(self) -> Snapshot:
         """See ``server.engine``."""
-        turns = await self.recent(SNAPSHOT_TURNS)
+        return await self.snapshot(0)
+
+    async def snapshot(self, turns: int = SNAPSHOT_TURNS) -> Snapshot:
+        """See ``server.engine``; with no ``turns`` as ``totals``."""
         now = self.clock.time()
         return {
             "seq": self.bus.seq,
@@ -348,7 +429,9 @@ class Gateway:
                 "demo": self._is_demo,
                 "home": str(self.loaded.paths.settings_dir),
                 "key_hint": self.loaded.key_hint,
+                "capture": self.services.capture.as_json(),
                 "protocols": [protocol.value for protocol in Protocol],
+                "load": self.services.bulkhead.as_json(),
             },
             "counters": self.stats.counters(),
             "money": self.stats.money(),
@@ -356,9 +439,11 @@ class Gateway:
             "ledger": self.services.ledger.state.as_json(),
             "savings": self._book.snapshot(),
             "routing": self.routing.as_json(),
-            "log": self._log_ring.lines(),
+            "verification": self.ladder.as_json(),
+            "verifier": self.verifier.as_json(),
+            "log": self._log_ring.lines() if turns else [],
             "loop_lag_ms": round(self._lag_ms, 1),
-            "turns": turns,
+            "turns": await self.recent(turns) if turns else [],
         }
 
     def subscribe(self, after_seq: int | None = None) -> Subscription:
@@ -372,12 +457,18 @@ class Gateway:
             return exchange.turn.detail()
         if self._reader is None:
             return None
-        return await asyncio.to_thread(self._reader.turn, turn_id)
+        path, prices = self.loaded.paths.ledger_file, self.services.prices
+        await asyncio.to_thread(self.services.ledger.flush, FLUSH_S)
+        return await asyncio.to_thread(recorded, path, self._reader, prices, turn_id)
 
     async def command(self, name: str, /, **arguments: Any) -> CommandResult:
         """See ``server.engine``."""
         done = await self.routing.run(name, arguments)
         done = done or await self._provider_commands.run(name, arguments)
+        done = done or await self._views.run(name, arguments)
+        if done is not None and done.ok:
+            self._evidence.noticed(name, arguments)
+        done = done or await self._evidence.run(name, arguments)
         return done or CommandResult(False, f"there is no command {name!r}")
 
     # ------------------------------------------------------------------ views
@@ -388,6 +479,7 @@ class Gateway:
         if limit > RECENT_TURNS and self._reader is not None:
             # Only then: a thread that makes rows takes the interpreter away from the streams,
             # again and again, and front ends ask once a second.
+            await asyncio.to_thread(self.services.ledger.flush, FLUSH_S)
             finished = await asyncio.to_thread(self._reader.recent, limit)
         running = {x.turn.id: x.turn.summary() for x in self.services.active.values()}
         rows = [*running.values(), *(row for row in finished if row["id"] not in running)]
@@ -410,6 +502,8 @@ class Gateway:
             "credential": "our key" if has_key else "the client's" if takes_clients else "none",
             "status": status,
             **self.health_book.as_json(name),
+            **self.services.bulkhead.at_json(name),
+            "learned": self.services.learned.as_json(name),
             "probe": probe.as_json() if probe else None,
         }
 

@@ -108,8 +108,15 @@ class Health:
         return Leave(provider, model, tuple((b, p) for b, p in permits if p is not None))
 
     def force(self, provider: str, model: str | None) -> Leave:
-        """Leave for the last candidate: with nobody to take over, even a bad provider is tried."""
-        return self.ask(provider, model) or Leave(provider, model, ())
+        """Leave for the last candidate: with nobody to take over, even a bad provider is tried.
+
+        Where it would have been refused, only a success counts: who answers is well again.
+        """
+        leave = self.ask(provider, model)
+        if leave is not None:
+            return leave
+        breakers = self._breakers(self._provider(provider), model, make=True)
+        return Leave(provider, model, tuple((b, Permit(is_forced=True)) for b in breakers))
 
     def record(
         self,
@@ -163,6 +170,20 @@ class Health:
         """Send nothing to a provider until it is resumed."""
         self._provider(provider).is_paused = is_paused
         self._on_change(provider)
+
+    def is_paused(self, provider: str) -> bool:
+        """Whether the user wants nothing sent there that somebody else could serve."""
+        found = self._providers.get(provider)
+        return found is not None and found.is_paused
+
+    def opens_in(self, provider: str, model: str | None) -> float | None:
+        """Seconds until a breaker in the way lets a probe through; ``None`` where none is open."""
+        found = self._providers.get(provider)
+        if found is None:
+            return None
+        now = self._clock.monotonic()
+        waits = (breaker.retry_in(now) for breaker in self._breakers(found, model))
+        return max((wait for wait in waits if wait is not None), default=None)
 
     def as_json(self, provider: str) -> dict[str, Any]:
         """``breaker paused failures retry_in_s breaker_error cooldown open_models``."""

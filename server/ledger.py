@@ -1,8 +1,9 @@
 """The record of every turn: one SQLite file, one writing thread, never in a request's way.
 
 ``open_turn`` and ``close_turn`` only queue; whatever is queued when the thread comes round goes
-into one transaction, so five hundred turns do not cost five hundred commits. A database that
-cannot be written degrades the ledger (``state``), never the traffic.
+into one transaction, so five hundred turns do not cost five hundred commits. With a journal
+(``server.ledger_journal``) a row is safe as soon as it is queued, and the thread may take its time.
+A database that cannot be written degrades the ledger (``state``), never the traffic.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ from typing import Final
 
 from server.clock import Clock
 from server.ledger_boots import this_boot
+from server.ledger_journal import Journal
 from server.ledger_read import LedgerReader, Total
-from server.ledger_rows import OpenRow, RejectRow, close_row, digest_row, open_row
+from server.ledger_rows import (
+    OpenRow,
+    RejectRow,
+    close_row,
+    digest_row,
+    open_row,
+)
 from server.ledger_savings import SavingRow, SavingTotal, saving_row
 from server.ledger_schema import (
     Connect,
@@ -28,6 +36,7 @@ from server.ledger_schema import (
     NotALedgerError,
     connect,
 )
+from server.ledger_scores import RungRow, ScoreRow
 from server.ledger_state import LedgerState, StartReport
 from server.ledger_writer import Writer
 from server.record import Saving, Turn
@@ -56,6 +65,12 @@ DIGEST_PAUSE_S: Final = 0.002
 """How long the loop has the interpreter to itself after a row that it waited for: a digest that
 began at once would hold up the very answer whose row was just written."""
 
+GATHER_S: Final = 0.05
+"""How long rows that are safe in the journal gather before they are committed together."""
+
+GATHER_ROWS: Final = 500
+"""Rows of which no more are waited for."""
+
 DIGESTS_LATER: Final = 16
 """Most digests that wait for a quiet moment; of more, some run beside the traffic."""
 
@@ -74,11 +89,14 @@ class _Closing:
 class _Inbox:
     """What callers left for the thread since it last looked."""
 
-    opened: list[tuple[OpenRow, Future[None]]] = field(default_factory=list)
+    opened: list[tuple[OpenRow | Turn, Future[None]]] = field(default_factory=list)
+    """A turn that is in the journal becomes a row only if it outlives its round."""
     closing: list[_Closing] = field(default_factory=list)
-    settled: list[SavingRow] = field(default_factory=list)
+    settled: list[SavingRow | ScoreRow | RungRow] = field(default_factory=list)
     flushes: list[Future[bool]] = field(default_factory=list)
     overflow: int = 0
+    is_waited_for: bool = False
+    """Whether a request goes on only when rows in here are durable."""
 
     @property
     def rows(self) -> int:
@@ -89,15 +107,17 @@ class _Inbox:
         return not (self.rows or self.flushes or self.overflow)
 
     @property
-    def is_waited_for(self) -> bool:
-        """Whether a request goes on only when rows in here are durable."""
-        return bool(self.opened or self.closing)
+    def may_gather(self) -> bool:
+        """Whether it is better to let more come than to take what is here."""
+        is_urgent = self.is_waited_for or self.flushes or self.overflow
+        return not is_urgent and self.rows < GATHER_ROWS
 
 
 class Ledger:
     """The writing side; its methods may be called from any thread and never block on the disk.
 
     ``durability``: ``normal`` survives the death of the process, ``full`` a power loss too.
+    ``has_journal``: rows are safe when the call returns, for ``durability="normal"`` alone.
     ``on_change`` is called on the ledger's thread with every new state.
     """
 
@@ -108,15 +128,20 @@ class Ledger:
         clock: Clock,
         boot_id: str,
         durability: str = "normal",
+        has_journal: bool = False,
         on_change: Callable[[LedgerState], None] | None = None,
         connect: Connect = connect,
     ) -> None:
         if durability not in ("normal", "full"):
             raise ValueError(f"durability is 'normal' or 'full', not {durability!r}")
+        if has_journal and durability != "normal":
+            raise ValueError("a journal does not survive a power loss")
         self._path = path
         self._clock = clock
         self._boot_id = boot_id
         self._on_change = on_change
+        self._boot = this_boot(boot_id, clock.time())
+        self._journal = Journal(path, self._boot) if has_journal else None
         self._state = LedgerState("degraded", str(path), "not started")
         self._wake = threading.Condition()
         self._inbox = _Inbox()
@@ -150,9 +175,14 @@ class Ledger:
     def open_turn(self, turn: Turn) -> Future[None]:
         """Write the turn ahead of its dispatch.
 
-        The future is done once the row is durable: committed, or in the fsynced spill file. It
-        never fails; it stays pending while neither is possible.
+        The future is done once the row is durable: in the journal, committed, or in the fsynced
+        spill file. It never fails; it stays pending while none of these is possible.
         """
+        if self._journal is not None:
+            with self._wake:
+                if self._journal.opened(turn):
+                    self._take_in_opened(turn, _DONE)
+                    return _DONE
         future = _promise()
         try:
             row = open_row(turn, self._boot_id)
@@ -161,10 +191,14 @@ class Ledger:
             _log.exception("turn %s has no write-ahead row", turn.id)
             return future
         with self._wake:
-            if self._has_room():
-                self._inbox.opened.append((row, future))
-            self._wake.notify()
+            self._inbox.is_waited_for = True
+            self._take_in_opened(row, future)
         return future
+
+    def _take_in_opened(self, opened: OpenRow | Turn, future: Future[None]) -> None:
+        if self._has_room():
+            self._inbox.opened.append((opened, future))
+        self._wake_up()
 
     def close_turn(self, turn: Turn, extra: Callable[[], None] | None = None) -> Future[None]:
         """Write the turn's terminal state; the turn must not change any more.
@@ -172,21 +206,28 @@ class Ledger:
         The future is like that of ``open_turn``. ``extra`` runs on the ledger's thread afterwards,
         and may fill in what is costly to compute (``turn.blocks``, ``turn.body_hash``).
         """
-        future = _promise()
         with self._wake:
-            if self._has_room():
-                kept = self._room_for_extra(extra)
-                self._inbox.closing.append(_Closing(turn, kept, future))
-            self._wake.notify()
+            if not self._has_room():
+                self._wake.notify()
+                return _promise()
+            future = _DONE
+            if self._journal is None or not self._journal.closed(turn):
+                future, self._inbox.is_waited_for = _promise(), True
+            kept = self._room_for_extra(extra)
+            self._inbox.closing.append(_Closing(turn, kept, future))
+            self._wake_up()
         return future
 
     def settle_saving(self, turn_id: str, saving: Saving) -> None:
         """Replace the saving of a turn that was closed before; nothing waits for it."""
-        row = saving_row(turn_id, saving)
+        self.add(saving_row(turn_id, saving))
+
+    def add(self, row: SavingRow | ScoreRow | RungRow) -> None:
+        """Write a row that nothing waits for; a score only after its turn was closed."""
         with self._wake:
             if self._has_room():
                 self._inbox.settled.append(row)
-            self._wake.notify()
+            self._wake_up()
 
     def record_reject(self, reason: str, http_status: int) -> None:
         """Count a request that was refused without becoming a turn: one row a second and reason."""
@@ -226,6 +267,11 @@ class Ledger:
             if self._thread.is_alive():
                 _log.error("the ledger is still writing; its last rows may be missing")
 
+    def _wake_up(self) -> None:
+        """Call the thread for the first of some rows, and for one that should not wait."""
+        if self._inbox.rows == 1 or not self._inbox.may_gather:
+            self._wake.notify()
+
     def _has_room(self) -> bool:
         if not self._is_stopping and self._inbox.rows < QUEUE_ROWS:
             return True
@@ -248,10 +294,9 @@ class Ledger:
     # ------------------------------------------------------------------ the thread
 
     def _run(self, durability: str, connect: Connect) -> None:
-        boot = this_boot(self._boot_id, self._clock.time())
         writer = Writer(
             self._path,
-            boot,
+            self._boot,
             clock=self._clock,
             durability=durability,
             connect=connect,
@@ -271,6 +316,9 @@ class Ledger:
         except Exception:
             _log.exception("the ledger did not close cleanly")
         self._state = writer.state()
+        with self._wake:
+            if self._journal is not None:
+                self._journal.remove(is_safe=writer.keeps_nothing)
         self._answer_flushes(writer)
 
     def _turn_round(self, writer: Writer) -> bool:
@@ -282,6 +330,9 @@ class Ledger:
         except Exception:
             # The thread must outlive a defect: without it no later turn would be recorded.
             _log.exception("the ledger's thread met an unexpected error")
+        if self._journal is not None and writer.keeps_nothing:
+            with self._wake:
+                self._journal.forget()
         self._state = writer.state()
         self._answer_flushes(writer)
         return not is_stopping or bool(self._digesting)
@@ -298,12 +349,22 @@ class Ledger:
                 if self._rejects:
                     pause = REJECTS_S if pause is None else min(pause, REJECTS_S)
                 was_woken = self._wake.wait(pause)
+            if self._journal is not None:
+                self._gather()
+                self._journal.turn_over()
             inbox, self._inbox = self._inbox, _Inbox()
             is_stopping = self._is_stopping
             rejects = self._take_rejects(at_once=is_stopping or bool(inbox.flushes))
         if not was_woken and writer.wants_idle and not rejects:
             writer.idle()
         return inbox, rejects, is_stopping
+
+    def _gather(self) -> None:
+        def is_due() -> bool:
+            return self._is_stopping or not self._inbox.may_gather
+
+        if self._inbox.rows:
+            self._wake.wait_for(is_due, GATHER_S)
 
     def _take_rejects(self, *, at_once: bool) -> list[RejectRow]:
         """Counters of seconds that are over."""
@@ -315,8 +376,12 @@ class Ledger:
 
     def _work(self, writer: Writer, inbox: _Inbox, rejects: list[RejectRow]) -> None:
         writer.give_up(inbox.overflow)
-        for row, future in inbox.opened:
-            writer.add(row, future)
+        ended = {closing.turn.id for closing in inbox.closing}
+        for opened, future in inbox.opened:
+            if isinstance(opened, OpenRow):
+                writer.add(opened, future)
+            elif opened.id not in ended:
+                writer.add(open_row(opened, self._boot_id))
         for reject in rejects:
             writer.add(reject)
         for closing in inbox.closing:
@@ -351,7 +416,8 @@ class Ledger:
 
     def _add_closed(self, writer: Writer, closing: _Closing) -> None:
         try:
-            writer.add(close_row(closing.turn, self._boot_id), closing.future)
+            row = close_row(closing.turn, self._boot_id)
+            writer.add(row, None if closing.future is _DONE else closing.future)
         except Exception:
             _log.exception("turn %s cannot be recorded", closing.turn.id)
             writer.give_up(1)
@@ -378,3 +444,7 @@ def _promise() -> Future[None]:
     future: Future[None] = Future()
     future.set_running_or_notify_cancel()
     return future
+
+
+_DONE: Final = _promise()
+_DONE.set_result(None)

@@ -114,6 +114,19 @@ _OF_SAVING: Final = {
     "saved_quota_usd": "quota_usd",
     "baseline_usd": "baseline_usd",
 }
+_COUNT: Final = (
+    "SELECT count(*) FROM turns "
+    "WHERE at >= :since AND status NOT IN ('open', 'rejected') AND demo = :demo"
+)
+NEAR: Final = 40
+"""Calls of a conversation that tell what its latest one found in the cache."""
+
+_UP_TO: Final = (
+    "turns.seq IN (SELECT near.seq FROM turns AS near JOIN turns AS last ON last.id = :id "
+    "WHERE near.session = last.session AND near.agent IS last.agent AND "
+    "(near.at, near.seq) <= (last.at, last.seq) "
+    "ORDER BY near.at DESC, near.seq DESC LIMIT :most) AND "
+)
 _QUERY: Final = (
     "SELECT {own}, turns.features, {blocks}, {saving} FROM turns {join}"
     "WHERE {chosen}turns.at >= :since AND turns.status NOT IN ('open', 'rejected') "
@@ -126,13 +139,13 @@ def history(
     path: Path,
     since: float = 0.0,
     *,
-    session: str | None = None,
+    up_to: str | None = None,
     with_blocks: bool = False,
     demo: bool = False,
 ) -> Iterator[Past]:
     """Ended turns accepted at ``since`` (seconds since the epoch) or later, oldest first.
 
-    With ``session`` only those of one.
+    With ``up_to``, the id of a turn: that one and the ``NEAR`` before it in its conversation.
     Raises ``LedgerError`` or ``sqlite3.Error`` for a file that cannot be read.
     """
     if not path.exists():
@@ -142,18 +155,51 @@ def history(
     with contextlib.closing(connect_read_only(path)) as conn:
         if not check_identity(conn, path):
             return
-        arguments = {"since": since, "demo": demo, "session": session}
-        for row in conn.execute(_query(conn, with_blocks, session is not None), arguments):
+        arguments = {"since": since, "demo": demo, "id": up_to, "most": NEAR + 1}
+        for row in conn.execute(_query(conn, with_blocks, up_to is not None), arguments):
             yield Past._make((*row[:place], decode(row[place]), *row[place + 1 :]))
 
 
-def _query(conn: sqlite3.Connection, with_blocks: bool, of_session: bool) -> str:
+def how_many(path: Path, since: float = 0.0, *, demo: bool = False) -> int:
+    """How many turns ``history`` gives; raises like it."""
+    if not path.exists():
+        return 0
+    with contextlib.closing(connect_read_only(path)) as conn:
+        if not check_identity(conn, path):
+            return 0
+        row = conn.execute(_COUNT, {"since": since, "demo": demo}).fetchone()
+    return int(row[0])
+
+
+def time_of_newest(path: Path, count: int, *, demo: bool = False) -> float:
+    """When the oldest of the ``count`` newest turns was accepted; 0.0 if there are fewer.
+
+    Raises like ``history``.
+    """
+    if not path.exists():
+        return 0.0
+    query = "SELECT at FROM turns WHERE demo = ? ORDER BY at DESC LIMIT 1 OFFSET ?"
+    with contextlib.closing(connect_read_only(path)) as conn:
+        if not check_identity(conn, path):
+            return 0.0
+        row = conn.execute(query, (demo, count - 1)).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def blocks_of(path: Path, turn_id: str) -> bytes | None:
+    """The packed prefix blocks of one turn; raises like ``history``."""
+    with contextlib.closing(connect_read_only(path)) as conn:
+        row = conn.execute("SELECT blocks FROM turns WHERE id = ?", (turn_id,)).fetchone()
+    return row[0] if row else None
+
+
+def _query(conn: sqlite3.Connection, with_blocks: bool, is_near: bool) -> str:
     query = _QUERY.format(
         own=", ".join(f"turns.{name}" for name in _OWN),
         blocks="turns.blocks" if with_blocks else "NULL",
         saving=", ".join(f"savings.{name}" for name in _OF_SAVING.values()),
         join=ledger_savings.JOIN,
-        chosen="turns.session = :session AND " if of_session else "",
+        chosen=_UP_TO if is_near else "",
     )
     has_savings = conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'savings'").fetchone()
     return query if has_savings else ledger_savings.MISSING + query

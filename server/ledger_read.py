@@ -18,9 +18,11 @@ from typing import Any, Final
 import msgspec
 
 from server import ledger_savings as savings
+from server import ledger_scores as scores
 from server.ledger_rows import SUMMARY_COLUMNS, detail_of, summary_of
 from server.ledger_savings import SavingTotal
 from server.ledger_schema import check_identity, connect_read_only
+from server.ledger_scores import Moved, PastScore
 from server.ledger_tables import BUCKET_S, LIFETIME_BUCKET
 
 _SUMMARY: Final = ", ".join(f"turns.{name}" for name in SUMMARY_COLUMNS)
@@ -166,6 +168,27 @@ class LedgerReader:
             if conn is None or not _knows_savings(conn):
                 return []
             return [summary_of(row) for row in conn.execute(_PROPOSALS, (limit,))]
+
+    def scores(self, *, demo: bool = False) -> list[PastScore]:
+        """The latest scores of every kind and candidate, oldest first."""
+        with self._connection() as conn:
+            if conn is None or not scores.is_known(conn):
+                return []
+            return scores.latest_scores(conn, demo=demo)
+
+    def verification_nusd(self, since: float, *, demo: bool = False) -> int:
+        """Nano-dollars that comparisons cost from ``since`` (seconds since the epoch) on."""
+        with self._connection() as conn:
+            if conn is None or not scores.is_known(conn):
+                return 0
+            return scores.spent_since(conn, since, demo=demo)
+
+    def ladder_moves(self, limit: int | None = None) -> list[Moved]:
+        """All moves on the ladder, oldest first, or the latest ones, newest first."""
+        with self._connection() as conn:
+            if conn is None or not scores.is_known(conn):
+                return []
+            return scores.moves(conn, limit)
 
     def counts_by_status(self) -> dict[str, int]:
         """How many turns are in each state, ``open`` included."""

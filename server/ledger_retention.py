@@ -51,7 +51,12 @@ _EMPTY: Final = (
     "DELETE FROM rollup",
     "DELETE FROM rate_limits_latest",
 )
-_HAS_SAVINGS: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'savings_rollup'"
+_LATER: Final = {
+    "savings_rollup": "DELETE FROM savings_rollup",
+    "rungs": "DELETE FROM rungs",
+}
+"""Tables that older ledgers lack; the rest goes with its turns."""
+_HAS: Final = "SELECT count(*) FROM sqlite_master WHERE name = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +132,19 @@ def purge(path: Path, choice: Choice) -> int:
 def _empty(conn: sqlite3.Connection) -> int:
     """Delete every row about requests, sums included; how many turns."""
     total = int(conn.execute("SELECT count(*) FROM turns").fetchone()[0])
-    has_savings = conn.execute(_HAS_SAVINGS).fetchone()[0] > 0
+    later = [sql for name, sql in _LATER.items() if conn.execute(_HAS, (name,)).fetchone()[0]]
     conn.execute("BEGIN IMMEDIATE")
     for sql in _EMPTY:
         conn.execute(sql)
-    if has_savings:
-        conn.execute("DELETE FROM savings_rollup")
+    for sql in later:
+        conn.execute(sql)
     conn.execute("COMMIT")
     return total
 
 
 def copies(path: Path) -> list[Path]:
     """Older copies and waiting rows beside the ledger, which a purge of rows does not reach."""
-    patterns = ("backup-v*", "corrupt-*", "spill-*.jsonl")
+    patterns = ("backup-v*", "corrupt-*", "spill-*.jsonl", "ahead-*.jsonl")
     return sorted(found for p in patterns for found in path.parent.glob(f"{path.name}.{p}"))
 
 

@@ -10,6 +10,7 @@ import base64
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from providers.types import Payer
 from server import ledger_savings
 from server.ledger_savings import SavingRow, proposal_row
+from server.ledger_scores import RungRow, ScoreRow
 from server.ledger_values import (
     Row,
     Value,
@@ -43,7 +45,7 @@ _INTEGER: Final = names(
 )
 _REAL: Final = names("at confidence cost_usd")
 _SECONDS: Final = names("ttft_s duration_s")
-_JSON: Final = names("cost_parts estimates reasons features")
+_JSON: Final = names("cost_parts estimates reasons features notes")
 _USAGE_INTEGER: Final = names(
     "input_tokens output_tokens cache_read_tokens cache_write_5m_tokens cache_write_1h_tokens "
     "reasoning_tokens web_searches"
@@ -135,7 +137,7 @@ class LostRow:
         return ("lost", self.boot_id)
 
 
-Item = OpenRow | CloseRow | DigestRow | SavingRow | RejectRow | LostRow
+Item = OpenRow | CloseRow | DigestRow | SavingRow | ScoreRow | RungRow | RejectRow | LostRow
 """One thing to write; applying it twice changes nothing."""
 
 
@@ -184,6 +186,7 @@ def summary_of(row: Mapping[str, Value] | sqlite3.Row) -> dict[str, Any]:
         summary[name] = bool(summary[name])
     summary["attempts"] = summary.pop("attempt_count")
     summary["fallback_chain"] = msgspec.json.decode(summary["fallback_chain"])
+    summary["pane"] = None
     summary["phase"] = "waiting" if summary["status"] == Status.OPEN else "done"
     summary["list_price_equivalent"] = summary["payer"] == Payer.LOGIN
     return summary | ledger_savings.shown(row)
@@ -202,6 +205,7 @@ def detail_of(
         summary_of(row)
         | {name: row[name] for name in plain}
         | {name: msgspec.json.decode(row[name]) for name in decoded}
+        | {"notes": _notes(row)}
         | {
             "attempts_detail": [{name: a[name] for name in ATTEMPT_COLUMNS} for a in attempts],
             "rate_limits": [
@@ -211,6 +215,12 @@ def detail_of(
             ],
         }
     )
+
+
+def _notes(row: sqlite3.Row) -> list[str]:
+    """None in a ledger that nobody has brought up to date yet."""
+    found = row["notes"] if "notes" in row.keys() else None  # noqa: SIM118 - a row is no mapping
+    return [] if found is None else list(msgspec.json.decode(found))
 
 
 def to_record(item: Item) -> dict[str, Any]:
@@ -223,6 +233,10 @@ def to_record(item: Item) -> dict[str, Any]:
             return record | {"attempts": list(attempts), "limits": list(limits)}
         case SavingRow(values):
             return {"k": "saving", "saving": values}
+        case ScoreRow(values):
+            return {"k": "score", "score": values}
+        case RungRow(values):
+            return {"k": "rung", "rung": values}
         case DigestRow(values):
             return {"k": "digest", "turn": _readable(values)}
         case RejectRow():
@@ -234,6 +248,10 @@ def to_record(item: Item) -> dict[str, Any]:
 def from_record(record: Mapping[str, Any]) -> Item | None:
     """The reverse; ``None`` for a kind of record that is not known here."""
     match record["k"]:
+        case "opened":
+            return open_row(msgspec.convert(record["turn"], Turn), record["boot"])
+        case "closed":
+            return close_row(msgspec.convert(record["turn"], Turn), record["boot"])
         case "open":
             return OpenRow(_stored(record["turn"]), record.get("saving"))
         case "close":
@@ -245,6 +263,10 @@ def from_record(record: Mapping[str, Any]) -> Item | None:
             )
         case "saving":
             return SavingRow(record["saving"])
+        case "score":
+            return ScoreRow(record["score"])
+        case "rung":
+            return RungRow(record["rung"])
         case "digest":
             stored = _stored(record["turn"])
             return DigestRow({name: stored[name] for name in ("id", "blocks", "body_hash")})
@@ -258,17 +280,12 @@ def from_record(record: Mapping[str, Any]) -> Item | None:
 
 def _turn_values(turn: Turn, boot_id: str, status: Status) -> Row:
     usage = turn.usage
-    values: Row = {name: as_text(getattr(turn, name)) for name in _TEXT}
-    for name in _INTEGER:
-        values[name] = as_integer(getattr(turn, name))
-    for name in _REAL:
-        values[name] = as_real(getattr(turn, name))
-    for name in _SECONDS:
-        values[name] = known_seconds(getattr(turn, name))
-    for name in _JSON:
-        values[name] = as_json(getattr(turn, name))
-    for name in _USAGE_INTEGER:
-        values[name] = known_tokens(getattr(usage, name))
+    values: Row = dict(zip(_TEXT, map(as_text, _texts_of(turn)), strict=True))
+    values.update(zip(_INTEGER, map(as_integer, _integers_of(turn)), strict=True))
+    values.update(zip(_REAL, map(as_real, _reals_of(turn)), strict=True))
+    values.update(zip(_SECONDS, map(known_seconds, _seconds_of(turn)), strict=True))
+    values.update(zip(_JSON, map(as_json, _objects_of(turn)), strict=True))
+    values.update(zip(_USAGE_INTEGER, map(known_tokens, _tokens_of(usage)), strict=True))
     values["id"] = as_text(turn.id)
     values["boot_id"] = as_text(boot_id)
     values["status"] = status.value
@@ -282,6 +299,15 @@ def _turn_values(turn: Turn, boot_id: str, status: Status) -> Row:
     values["usage_raw"] = as_json(usage.raw)
     values["blocks"] = turn.blocks
     return values
+
+
+# Read in one call each: every request makes two rows of some eighty values.
+_texts_of = attrgetter(*_TEXT)
+_integers_of = attrgetter(*_INTEGER)
+_reals_of = attrgetter(*_REAL)
+_seconds_of = attrgetter(*_SECONDS)
+_objects_of = attrgetter(*_JSON)
+_tokens_of = attrgetter(*_USAGE_INTEGER)
 
 
 def _attempt_values(attempt: Attempt) -> Row:

@@ -77,7 +77,9 @@ ABANDON: Final = (
 INTERRUPT: Final = (
     "UPDATE savings SET ended = 1, note = 'the gateway stopped before the answer ended',"
     " state = iif(proposal_state = 'unsupported', NULL, 'unpriced')"
-    " WHERE ended = 0 AND turn_id IN (SELECT id FROM turns WHERE status <> 'open')"
+    # Not ``IN (SELECT ...)``, which would read every turn there ever was, at every start.
+    " WHERE ended = 0"
+    " AND EXISTS (SELECT 1 FROM turns WHERE id = turn_id AND status <> 'open')"
 )
 
 _GROUP: Final = names("route kind provider model needs_key confidence_level")

@@ -31,8 +31,7 @@ class Spill:
     """This process's own spill file; made when the first row needs it."""
 
     def __init__(self, ledger: Path, boot: Boot) -> None:
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", boot.boot_id)
-        self.path = ledger.with_name(f"{ledger.name}.spill-{name}.jsonl")
+        self.path = ledger.with_name(f"{ledger.name}.spill-{name_of(boot)}.jsonl")
         self.rows = _count_rows(self.path)
         """Rows in the file."""
         self._boot = boot
@@ -117,10 +116,20 @@ class Spill:
         return os.path.samestat(named, os.fstat(descriptor))
 
 
+def name_of(boot: Boot) -> str:
+    """The boot's id as file names have it."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", boot.boot_id)
+
+
 def left_behind(ledger: Path, own: Boot) -> list[Path]:
-    """Spill files of other boots, oldest first."""
-    mine = Spill(ledger, own).path
-    found = [path for path in ledger.parent.glob(f"{ledger.name}.spill-*.jsonl") if path != mine]
+    """Spill files and journals of other boots, oldest first."""
+    mine = tuple(f"{ledger.name}.{kind}-{name_of(own)}" for kind in ("spill", "ahead"))
+    found = [
+        path
+        for pattern in ("spill-*.jsonl", "ahead-*.jsonl")
+        for path in ledger.parent.glob(f"{ledger.name}.{pattern}")
+        if not path.name.startswith(mine)
+    ]
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from server import ledger_savings as savings
 from server import ledger_schema as schema
+from server import ledger_scores as scores
 from server import ledger_spill as spill
 from server.ledger_boots import Boot, is_alive
 from server.ledger_rows import (
@@ -31,6 +32,7 @@ from server.ledger_rows import (
     RejectRow,
 )
 from server.ledger_savings import SavingRow
+from server.ledger_scores import RungRow, ScoreRow
 from server.ledger_values import Row
 
 _log = logging.getLogger("sbgw.ledger")
@@ -216,6 +218,10 @@ class Store:
                 self._conn.execute(_DIGEST, values)
             case SavingRow(values):
                 self._conn.execute(savings.SETTLE, values)
+            case ScoreRow(values):
+                self._conn.execute(scores.ADD_SCORE, values)
+            case RungRow(values):
+                self._conn.execute(scores.ADD_RUNG, values)
             case RejectRow():
                 self._conn.execute(
                     _REJECT, {name: getattr(item, name) for name in RejectRow.__slots__}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from server import ledger_savings
+from server import ledger_savings, ledger_scores
 
 BUCKET_S: Final = 900
 """Width of one ``rollup`` bucket in seconds."""
@@ -248,5 +248,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     ),
     ledger_savings.STEP,
     ledger_savings.STEP_MOVED,
+    ("ALTER TABLE turns ADD COLUMN notes TEXT",),
+    ledger_scores.STEP,
 )
 """Statements that lead from one ``user_version`` to the next; a released step never changes."""

@@ -65,7 +65,10 @@ def as_text(value: Any) -> str | None:
 
 def as_integer(value: Any) -> int | None:
     """A whole number of 64 bits."""
-    return None if value is None else max(-_INT_MAX, min(_INT_MAX, int(value)))
+    if value is None:
+        return None
+    number = int(value)
+    return number if -_INT_MAX <= number <= _INT_MAX else max(-_INT_MAX, min(_INT_MAX, number))
 
 
 def as_real(value: float | None) -> float | None:

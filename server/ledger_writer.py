@@ -185,6 +185,11 @@ class Writer:
         return self._mode is _Mode.OK and not self._ring
 
     @property
+    def keeps_nothing(self) -> bool:
+        """Whether every row is safe on the disk, be it in the database or in the spill file."""
+        return not self._ring
+
+    @property
     def is_degraded(self) -> bool:
         return self._mode is _Mode.DEGRADED
 

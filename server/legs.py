@@ -9,20 +9,20 @@ from typing import Any
 
 import msgspec
 
-from providers.neutral import CannotCarry, Pin, Request
+from providers.neutral import NO_NOTES, CannotCarry, Pin, Request
 from providers.profiles import ProviderSettings
 from providers.protocols import peek
 from providers.protocols.anthropic import downgrade
 from providers.protocols.dialects import DIALECTS, Front
 from providers.tool_book import encode
-from providers.traits import traits_of
+from providers.traits import Traits, traits_of
 from providers.types import Headers, Protocol
 from providers.upstream import Upstream
 from server import endpoints
+from server.background import fitted
 from server.credentials import Credential
 from server.exchange import Exchange
-from server.fronts import front_of, new_id
-from server.headers import to_upstream
+from server.fronts import front_of, new_id, note_words
 from server.policy import Target
 from server.record import Turn
 from server.translated import Translation
@@ -31,6 +31,9 @@ OFF_LOOP_BYTES = 256 * 1024
 """Bodies above this are translated in a worker thread, so that running streams do not wait."""
 
 _USER_AGENT = b"sbgw-tui"
+
+LOWERED = "lowered: max_tokens"
+"""In a turn's notes: the limit is one that its answer does not reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,10 @@ class Leg:
     body: bytes
     translation: Translation | None = None
     """``None``: byte for byte."""
+    notes: tuple[str, ...] = ()
+    """What was left out or changed on the way, as ``Turn.notes`` has it."""
+    is_adapted: bool = False
+    """A body of the client's own protocol that was changed for a cheaper model of its vendor."""
 
 
 class Unserved(Exception):
@@ -68,10 +75,12 @@ class Legs:
         readable: bytes,
         *,
         new_id: Callable[[], str] = new_id,
+        traits: Callable[[str, str], Traits] = traits_of,
     ) -> None:
         self._exchange = exchange
         self._readable = readable
         self.new_id = new_id
+        self._traits = traits
         self._read: tuple[Any, Request | CannotCarry] | None = None
 
     async def make(
@@ -92,20 +101,34 @@ class Legs:
 
     def _native(self, target: Target, upstream: Upstream, credential: Credential) -> Leg:
         exchange, inbound = self._exchange, self._exchange.inbound
-        headers = to_upstream(inbound.headers, credential.headers)
-        body, model = exchange.body, exchange.turn.model_asked
+        headers = credential.dress(inbound.headers)
+        upstream = upstream.paid_by(credential.payer)
+        body, model, notes = exchange.body, exchange.turn.model_asked, NO_NOTES
+        is_adapted = False
         if target.model is not None and target.model != model:
             model = target.model
             if exchange.turn.protocol is Protocol.MESSAGES:
-                traits = traits_of(target.provider, model)
-                body = downgrade.adapt(self._readable, model, traits)
+                traits = self._traits(target.provider, model)
+                body, notes = downgrade.adapt(self._readable, model, traits)
+                is_adapted = True
                 headers = downgrade.adapt_headers(headers, traits)
             else:
                 body = peek.replace_model(self._readable, model)
             # Another model was written into it, and into its decoded form.
             headers = [pair for pair in headers if pair[0].lower() != b"content-encoding"]
         path = endpoints.native_path(exchange.turn.protocol, inbound.path)
-        return Leg(target, upstream, credential, model, path, inbound.query, headers, body)
+        return Leg(
+            target,
+            upstream,
+            credential,
+            model,
+            path,
+            inbound.query,
+            headers,
+            body,
+            notes=note_words(notes),
+            is_adapted=is_adapted,
+        )
 
     # ------------------------------------------------------------------ translated
 
@@ -125,11 +148,12 @@ class Legs:
         if isinstance(request, CannotCarry):
             words = _words(request, provider.title)
             raise Unserved(words, request.pin.value, _code(request, parsed))
+        asked, request = request, fitted(request, target.provider, turn.kind)
         dialect = DIALECTS[provider.protocol]
         outgoing = dialect.write_request(
             request,
             target.model,
-            traits_of(target.provider, target.model),
+            self._traits(target.provider, target.model),
             input_tokens=sum(turn.estimates.values()) or None,
         )
         if isinstance(outgoing, CannotCarry):
@@ -161,6 +185,7 @@ class Legs:
             headers,
             translation.body,
             translation,
+            (*note_words(outgoing.notes), *([LOWERED] if request is not asked else [])),
         )
 
     def _neutral(self, protocol: Protocol) -> tuple[Any, Request | CannotCarry]:

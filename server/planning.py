@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from providers.profiles import ProviderSettings
@@ -14,6 +15,9 @@ from server.config import RoutingSettings, Settings
 from server.credentials import Access, Credential, choose
 from server.policy import Carries, NoCandidate, Place, Plan, Question, Target, plan, routing_version
 from server.record import Candidate, Turn
+from server.switching import Advice, Ask, Switching
+from server.switching_turns import ask_of, ended, place_of
+from server.verification.book import Ladder
 
 REMEMBERED_AGENTS = 2_000
 """Sub-agents whose model is remembered; of more, the oldest are taken for new ones."""
@@ -39,12 +43,16 @@ class Planner:
         *,
         refuses: Callable[[str, str | None], str | None] = lambda provider, model: None,
         carries: Carries = carries_native,
+        ladder: Ladder | None = None,
     ) -> None:
+        self._ladder = ladder
         self._settings = settings
         self._upstreams = upstreams
         self._refuses = refuses
         self._carries = carries
         self._agents: OrderedDict[tuple[str, str], Target] = OrderedDict()
+        self._switching = Switching()
+        self._was_shadow: bool | None = None
         self._known: dict[str, tuple[Settings, ProviderSettings]] = {}
         self._version: tuple[RoutingSettings, str] | None = None
 
@@ -58,7 +66,7 @@ class Planner:
 
     def plan(self, turn: Turn, access: Access, headers: Headers) -> Plan:
         """The plan of a classified turn; raises ``NoCandidate``."""
-        routing = self._settings().routing
+        routing = self._table(turn.route, turn.kind)
 
         def has_credential(name: str) -> bool:
             return self.credential(turn.protocol, access, headers, name) is not None
@@ -67,6 +75,9 @@ class Planner:
         if named is not None and has_credential(named.provider):
             return asked_for(named)
         stuck_to = self._agents.get(_agent(turn)) if turn.agent else None
+        ask = ask_of(turn)
+        # A kind that is live for a while must not make the others forget.
+        advice = self._switch(self._settings().routing, ask)
         made = plan(
             routing,
             Question(
@@ -78,12 +89,18 @@ class Planner:
                 lot=lot_of(turn.session or turn.id),
                 stuck_to=stuck_to,
                 is_under_way=bool(turn.features.get("answered_before")),
+                held=_first(advice.held, self._held(turn.kind)),
             ),
             lambda name: self._place(name, has_credential(name)),
             carries_any if routing.shadow else self._carries,
         )
         self._remember(turn, made)
+        self._switching.went(ask, place_of(made))
         return made
+
+    def ended(self, turn: Turn) -> None:
+        """Remember what a turn in its terminal state left behind; see ``server.switching``."""
+        ended(self._switching, turn)
 
     def named(self, model: str | None) -> Target | None:
         """The target a client names itself, as ``GET /v1/models`` lists it: ``provider/model``.
@@ -104,8 +121,8 @@ class Planner:
 
     def decide(self, protocol: Protocol, route: str, kind: str, offload: bool) -> dict[str, Any]:
         """Where a request without a client would go: the decision part of an explanation."""
-        routing = self._settings().routing
-        question = Question(protocol=protocol, kind=kind, route=route, offload=offload)
+        routing, held = self._table(route, kind), self._held(kind)
+        question = Question(protocol=protocol, kind=kind, route=route, offload=offload, held=held)
         try:
             made = plan(
                 routing,
@@ -171,6 +188,24 @@ class Planner:
 
     # ------------------------------------------------------------------ inside
 
+    def _table(self, route: str, kind: str) -> RoutingSettings:
+        """The settings' table, or that of a kind which is live for a while."""
+        routing = self._settings().routing
+        return routing if self._ladder is None else self._ladder.table_for(routing, route, kind)
+
+    def _switch(self, routing: RoutingSettings, ask: Ask) -> Advice:
+        """Whether the turn may move now, as far as its conversation is concerned."""
+        if self._was_shadow is not routing.shadow:
+            # What shadow only projected did not happen, and the other way round.
+            self._switching.forget_questions()
+            self._was_shadow = routing.shadow
+        return self._switching.advise(ask)
+
+    def _held(self, kind: str) -> Callable[[str, str | None], str | None]:
+        if self._ladder is None:
+            return lambda provider, model: None
+        return partial(self._ladder.held, kind)
+
     def _provider(self, name: str) -> ProviderSettings:
         settings = self._settings()
         known = self._known.get(name)
@@ -219,6 +254,13 @@ def asked_for(target: Target) -> Plan:
     """The plan of a request whose client names a provider and model itself: there and nowhere else."""
     why = "the client asked for it by name"
     return Plan((target,), (Candidate(target.provider, target.model, "chosen", why),), "live")
+
+
+_Held = Callable[[str, str | None], str | None]
+
+
+def _first(one: _Held, other: _Held) -> _Held:
+    return lambda provider, model: one(provider, model) or other(provider, model)
 
 
 def lot_of(name: str) -> float:

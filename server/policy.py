@@ -64,6 +64,8 @@ class Question:
     """Where the first request of this sub-agent went."""
     is_under_way: bool = False
     """Whether the conversation has an answer already: a sub-agent then keeps its model."""
+    held: Callable[[str, str | None], str | None] = lambda provider, model: None
+    """Why a candidate that failed requests of this kind gets none now, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ def _considered(
         state, why = _verdict(
             routing, question, place, carries, is_downgrade=is_same_vendor and is_of_kind
         )
+        if state == "chosen" and (failing := question.held(entry.provider, model)) is not None:
+            state, why = "observed", failing
         if state == "chosen":
             state = "spare" if has_first else "chosen"
             has_first = True
@@ -209,6 +213,17 @@ def _may_default(routing: RoutingSettings, question: Question) -> bool:
     if question.kind in LIVE_BY_DEFAULT:
         return True
     return routing.modes.names(question.route, question.kind)
+
+
+def may_verify(
+    routing: RoutingSettings, route: str, kind: str, *, is_downgrade: bool = False
+) -> bool:
+    """Whether requests may be compared once the user consents: those that could also move."""
+    mode = routing.modes.mode_of(route, kind)
+    if mode == "live":
+        is_default = kind in LIVE_BY_DEFAULT or is_downgrade
+        return is_default or routing.modes.names(route, kind) or kind == "app"
+    return mode != "observe"
 
 
 def _by_mode(

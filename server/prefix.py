@@ -10,10 +10,13 @@ Packed form, little endian: one version byte, then per block in cache order (too
 messages) ::
 
     B   tag      ord of "t", "s" or "m"
-    B   detail   message: role code (see ROLES); tool: flags (see FLAG_*); system: 0
+    B   detail   message: role code (see ROLES), + FLAG_FILES; tool: flags (see FLAG_*); system: 0
     I   tokens   estimate, characters of text / 4
     8s  digest   of the whole block
     8s  name     tools only: digest of the name alone
+    B,  label    tools with FLAG_MCP only: length and UTF-8 bytes of the MCP server's name, which is
+                 configuration, not text; version 1 has none
+    I   files    messages with FLAG_FILES only: the part of ``tokens`` that a tool read from files
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -36,8 +39,11 @@ from providers.protocols.openai_responses.request import ResponsesRequest
 from providers.protocols.openai_responses.request import read_request as read_responses
 from providers.types import Protocol
 from server.classify.entries import AnyRequest, Entry, conversation, entry_reader
+from server.prefix_files import FileReads
 
-VERSION = 1
+VERSION = 2
+_WITHOUT_LABELS = 1
+"""The version before; its tools have no label and its messages no files."""
 DIGEST_SIZE = 8
 ROLES = ("other", "user", "assistant", "system", "developer", "tool")
 _ROLE_CODES = {name: code for code, name in enumerate(ROLES)} | {"function": ROLES.index("tool")}
@@ -46,6 +52,12 @@ FLAG_MCP = 1
 FLAG_DEFERRED = 2
 FLAG_SERVER = 4
 """Runs at the vendor: a typed tool of Anthropic, a hosted one of OpenAI."""
+
+FLAG_FILES = 0x80
+"""Of messages."""
+
+LABEL_BYTES = 40
+"""Of an MCP server's name; the rest is cut off."""
 
 IMAGE_TOKENS = 1_600
 """What a large image costs; its bytes say nothing about its tokens."""
@@ -56,6 +68,7 @@ MEMORY_BLOCKS: Final = 8192
 _CHARS_PER_TOKEN = 4
 _BLOCK = struct.Struct("<BBI8s")
 _NAME = struct.Struct("<8s")
+_FILES = struct.Struct("<I")
 _MAX_TOKENS = 0xFFFFFFFF
 _PLAIN_TOOLS = frozenset({None, "function", "custom"})
 _OUTSIDE_PREFIX = frozenset(
@@ -87,6 +100,10 @@ class PrefixBlock:
     """Tools only."""
     flags: int = 0
     """Tools only; ``FLAG_*``."""
+    server: str | None = None
+    """Tools only: the MCP server it belongs to; ``None`` for others, and where it is not known."""
+    file_tokens: int = 0
+    """Messages only: the part of ``tokens`` that a tool read from files."""
 
     @property
     def is_mcp(self) -> bool:
@@ -125,6 +142,7 @@ class Digester:
         """``key`` as for ``digest_body``; ``memory`` is the least number of blocks remembered."""
         self._key = key
         self._memory = memory
+        self._reads = FileReads()
         self._recent: dict[bytes, _Record] = {}
         self._older: dict[bytes, _Record] = {}
 
@@ -132,7 +150,7 @@ class Digester:
         """Packed blocks and body digest; never raises."""
         packed = bytearray((VERSION,))
         whole = blake2b(key=self._key, digest_size=DIGEST_SIZE)
-        for scope, raw, read in _pieces(request):
+        for scope, raw, read in _pieces(request, self._reads):
             record, mark = self._record(scope, raw, read)
             packed += record
             whole.update(mark)
@@ -154,12 +172,17 @@ class Digester:
     def _pack(self, block: _Block | None) -> _Record:
         if block is None:
             return b"", b""
-        tag, detail, tokens, form, name = block
-        digest = _digest(form, self._key)
-        record = _BLOCK.pack(ord(tag), detail, min(tokens, _MAX_TOKENS), digest)
-        if name is not None:
-            record += _NAME.pack(_digest(name.encode("utf-8", "replace"), self._key))
-        return record, tag.encode() + digest
+        digest = _digest(block.form, self._key)
+        tokens = min(block.tokens, _MAX_TOKENS)
+        record = _BLOCK.pack(ord(block.tag), block.detail, tokens, digest)
+        if block.name is not None:
+            record += _NAME.pack(_digest(block.name.encode("utf-8", "replace"), self._key))
+        if block.server is not None:
+            label = _label(block.server)
+            record += bytes((len(label),)) + label
+        if block.file_tokens:
+            record += _FILES.pack(min(block.file_tokens, tokens))
+        return record, block.tag.encode() + digest
 
 
 def body_digest(request: AnyRequest, key: bytes) -> str:
@@ -169,35 +192,68 @@ def body_digest(request: AnyRequest, key: bytes) -> str:
 
 def unpack(packed: bytes) -> list[PrefixBlock]:
     """The records of ``digest_request``; raises ``ValueError`` for anything else."""
-    if not packed or packed[0] != VERSION:
+    if not packed or packed[0] not in (VERSION, _WITHOUT_LABELS):
         raise ValueError("not a list of prefix blocks of a known version")
+    has_labels = packed[0] == VERSION
     blocks: list[PrefixBlock] = []
     position = 1
     try:
         while position < len(packed):
-            tag, detail, tokens, digest = _BLOCK.unpack_from(packed, position)
-            position += _BLOCK.size
-            if tag == ord("t"):
-                (name,) = _NAME.unpack_from(packed, position)
-                position += _NAME.size
-                blocks.append(PrefixBlock("t", digest, tokens, name_digest=name, flags=detail))
-            elif tag == ord("m"):
-                blocks.append(PrefixBlock("m", digest, tokens, role=ROLES[detail]))
-            elif tag == ord("s"):
-                blocks.append(PrefixBlock("s", digest, tokens))
-            else:
-                raise ValueError(f"unknown tag {tag}")
+            block, position = _unpack_one(packed, position, has_labels=has_labels)
+            blocks.append(block)
     except (struct.error, IndexError) as error:
         raise ValueError("the list of prefix blocks is cut or damaged") from error
     return blocks
+
+
+def _unpack_one(packed: bytes, position: int, *, has_labels: bool) -> tuple[PrefixBlock, int]:
+    tag, detail, tokens, digest = _BLOCK.unpack_from(packed, position)
+    position += _BLOCK.size
+    if tag == ord("t"):
+        (name,) = _NAME.unpack_from(packed, position)
+        position += _NAME.size
+        server = None
+        if has_labels and detail & FLAG_MCP:
+            end = position + 1 + packed[position]
+            if end > len(packed):
+                raise IndexError(end)
+            server, position = packed[position + 1 : end].decode("utf-8", "replace"), end
+        return PrefixBlock("t", digest, tokens, None, name, detail, server), position
+    if tag == ord("m"):
+        files = 0
+        if has_labels and detail & FLAG_FILES:
+            (files,) = _FILES.unpack_from(packed, position)
+            position += _FILES.size
+        role = ROLES[detail & ~FLAG_FILES]
+        return PrefixBlock("m", digest, tokens, role, file_tokens=files), position
+    if tag == ord("s"):
+        return PrefixBlock("s", digest, tokens), position
+    raise ValueError(f"unknown tag {tag}")
+
+
+def _label(server: str) -> bytes:
+    """The name as stored: whole characters, at most ``LABEL_BYTES``."""
+    cut = server.encode("utf-8", "replace")[:LABEL_BYTES]
+    return cut.decode("utf-8", "ignore").encode()
 
 
 def _digest(data: bytes, key: bytes) -> bytes:
     return blake2b(data, key=key, digest_size=DIGEST_SIZE).digest()
 
 
-_Block = tuple[str, int, int, bytes, str | None]
-"""Tag, detail, tokens, normal form, and a tool's name."""
+class _Block(NamedTuple):
+    """One block of the prefix, read."""
+
+    tag: str
+    detail: int
+    tokens: int
+    form: bytes
+    """Its normal form."""
+    name: str | None = None
+    """Of a tool."""
+    server: str | None = None
+    file_tokens: int = 0
+
 
 _Reader = Callable[[], _Block | None]
 """Reads a block; ``None`` for one that is no part of the prefix."""
@@ -208,14 +264,15 @@ _Record = tuple[bytes, bytes]
 _Bytes = Raw | bytes
 
 
-def _pieces(request: AnyRequest) -> Iterator[tuple[bytes, _Bytes, _Reader]]:
+def _pieces(request: AnyRequest, reads: FileReads) -> Iterator[tuple[bytes, _Bytes, _Reader]]:
     """Every block of the prefix in the order in which vendors cache it, unread.
 
     The first part says what the bytes are read as: the same bytes may mean something else there.
     """
     protocol = type(request).__name__[:8].encode()
     for tool in request.tools:
-        yield b"tool" + protocol, tool.raw, partial(_tool_block, tool)
+        seen = bytes(tool.raw) + tool.group.encode("utf-8", "replace") if tool.group else tool.raw
+        yield b"tool" + protocol, seen, partial(_tool_block, tool)
     if isinstance(request, MessagesRequest):
         for block in request.system:
             yield b"system", block.raw, partial(_system_block, block)
@@ -226,37 +283,43 @@ def _pieces(request: AnyRequest) -> Iterator[tuple[bytes, _Bytes, _Reader]]:
     drop_id = isinstance(request, ResponsesRequest)
     read = entry_reader(request)
     for raw in conversation(request):
-        yield b"turn" + protocol, raw, partial(_message_block, raw, read, drop_id=drop_id)
+        yield b"turn" + protocol, raw, partial(_message_block, raw, read, reads, drop_id=drop_id)
 
 
 def _tool_block(tool: peek.ToolRef) -> _Block:
-    flags = FLAG_MCP * tool.is_mcp | FLAG_DEFERRED * tool.deferred
+    server = tool.mcp_server
+    flags = FLAG_MCP * (server is not None) | FLAG_DEFERRED * tool.deferred
     hosted = tool.type not in _PLAIN_TOOLS
     form = _canonical(tool.raw)
-    return "t", flags | FLAG_SERVER * hosted, _tokens_of(len(form)), form, tool.name
+    tokens = _tokens_of(len(form))
+    return _Block("t", flags | FLAG_SERVER * hosted, tokens, form, tool.name, server)
 
 
 def _system_block(block: SystemBlock) -> _Block | None:
     text = block.text
     if text.startswith(ATTRIBUTION):
         return None
-    return "s", 0, _tokens_of(len(text)), _canonical(block.raw, _as_text_block), None
+    return _Block("s", 0, _tokens_of(len(text)), _canonical(block.raw, _as_text_block))
 
 
 def _text_block(text: str, form: bytes) -> _Block:
-    return "s", 0, _tokens_of(len(text)), form, None
+    return _Block("s", 0, _tokens_of(len(text)), form)
 
 
-def _message_block(raw: Raw, read: Callable[[Raw], Entry], *, drop_id: bool) -> _Block:
+def _message_block(
+    raw: Raw, read: Callable[[Raw], Entry], reads: FileReads, *, drop_id: bool
+) -> _Block:
     entry = read(raw)
     tokens = _tokens_of(entry.chars) + IMAGE_TOKENS * entry.images
-    role, form = _message(raw, drop_id=drop_id)
-    return "m", role, tokens, form, None
-
-
-def _message(raw: Raw, *, drop_id: bool) -> tuple[int, bytes]:
-    """Role code and normal form of a message or input item."""
     message = peek.value(raw)
+    files = _tokens_of(reads.chars(message))
+    role, form = _message(message, raw, drop_id=drop_id)
+    flag = FLAG_FILES if files else 0
+    return _Block("m", role | flag, tokens, form, file_tokens=files)
+
+
+def _message(message: Any, raw: Raw, *, drop_id: bool) -> tuple[int, bytes]:
+    """Role code and normal form of a message or input item; ``message`` is changed."""
     if not isinstance(message, dict):
         return 0, _canonical(raw)
     role = _role_code(message)

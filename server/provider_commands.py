@@ -59,6 +59,7 @@ class ProviderCommands:
 
     async def _reset(self, name: str) -> CommandResult:
         self._health.reset(name)
+        self._services.learned.forget(name)
         return self._done(name, f"{name} is tried again from now on.")
 
     async def _pause(self, name: str) -> CommandResult:

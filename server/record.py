@@ -98,8 +98,9 @@ class Proposal:
     provider: str
     model: str | None
     state: str
-    """``would_move`` (a credential is there), ``needs_key``, ``observed`` (its mode keeps it home
-    even when shadow is off), ``unsupported`` (this gateway cannot carry it there), ``moved``."""
+    """``would_move`` (a credential is there), ``needs_key``, ``observed`` (its mode, its
+    evidence or ``server.switching`` keeps it home even when shadow is off), ``unsupported`` (this
+    gateway cannot carry it there), ``moved``."""
     reason: str = ""
     """One sentence for the user."""
 
@@ -175,6 +176,8 @@ class Turn:
     project: str | None = None
     branch: str | None = None
     label: str | None = None
+    pane: str | None = None
+    """The pane of the screen its agent runs in; not on record."""
     client: str = "unknown"
     """``claude-code``, ``codex``, ``anthropic-sdk`` ..."""
     client_version: str | None = None
@@ -245,6 +248,9 @@ class Turn:
     """Why the price is unknown or uncertain."""
     saving: Saving | None = None
     """``None`` without a proposal, and until the turn has ended."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out or changed on the way to the provider that served it, and other things the
+    user should know of; short stable words such as ``changed: effort``, no text of the client's."""
     # links
     redo_of: str | None = None
     demo: bool = False
@@ -285,6 +291,7 @@ class Turn:
             "project": self.project,
             "branch": self.branch,
             "label": self.label,
+            "pane": self.pane,
             "client": self.client,
             "client_version": self.client_version,
             "payer": self.payer.value if self.payer else None,
@@ -350,5 +357,6 @@ class Turn:
             "cost_parts": self.cost_parts,
             "price_version": self.price_version,
             "price_note": self.price_note,
+            "notes": list(self.notes),
             "redo_of": self.redo_of,
         }

@@ -18,9 +18,10 @@ from providers.errors import ConnectionDropped, UpstreamError
 from providers.faults import Fault
 from providers.protocols.anthropic.response import ResponseFacts
 from providers.protocols.dialects import DIALECTS
+from providers.protocols.openai_chat.faults import fault_in
 from providers.rate_limits import read_rate_limits
 from providers.transport import UpstreamResponse
-from providers.types import Delivery, Headers
+from providers.types import Delivery, Headers, Protocol
 from server.clock import Clock
 from server.exchange import Exchange
 from server.fronts import front_of
@@ -37,6 +38,8 @@ MAX_GROWTH = 200
 """How many times its own size a compressed answer may have, beyond ``FREE_GROWTH`` bytes; text
 compresses to a tenth, a bomb to a thousandth."""
 FREE_GROWTH = 8 * 1024 * 1024
+_MAX_FAULT = 64 * 1024
+"""A larger answer with status 200 is no error in disguise."""
 
 
 class UnusableAnswer(UpstreamError):
@@ -105,7 +108,7 @@ class NativeRelay:
             self._note_head(response)
             if response.status != 200 or not _is_event_stream(response):
                 await self._whole(response)
-            elif _is_compressed(response):
+            elif is_compressed(response):
                 await self._opaque(response)
             else:
                 await self._stream(response)
@@ -170,7 +173,7 @@ class NativeRelay:
                 turn.bytes_down = sink.bytes_sent
                 turn.output_estimate = tap.output_chars // 4
         except ConnectionDropped:
-            if tap.terminal is None:
+            if tap.terminal is None and not getattr(tap, "may_end", False):
                 raise
 
     def _refuse_error_event(self, tap: Tap) -> None:
@@ -258,8 +261,9 @@ class NativeRelay:
     async def _whole(self, response: UpstreamResponse) -> None:
         body = await response.read_all(MAX_BUFFERED)
         self._attempt.bytes_down = len(body)
-        self._refuse_unusable(response, body)
         readable = self._readable(response, body)
+        self._refuse_hidden_fault(response, readable)
+        self._refuse_unusable(response, body)
         if response.status >= 400:
             self.fault = self._dialect.read_fault(
                 response.status, response.headers, readable, self._clock.time()
@@ -286,6 +290,19 @@ class NativeRelay:
             headers = self._error_headers(headers)
         await self._sink.respond(response.status, headers + self._extra_headers(), body)
 
+    def _refuse_hidden_fault(self, response: UpstreamResponse, body: bytes) -> None:
+        """A failure that stands in an answer with status 200, as Cloudflare tells it."""
+        is_chat = self._turn.protocol is Protocol.CHAT
+        if response.status != 200 or not is_chat or len(body) > _MAX_FAULT:
+            return
+        try:
+            fault = fault_in(msgspec.json.decode(body), 200)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return
+        if fault is not None:
+            self.fault = fault
+            raise Refused(fault)
+
     def _refuse_unusable(self, response: UpstreamResponse, body: bytes) -> None:
         name = self._attempt.provider
         if 300 <= response.status < 400:
@@ -302,13 +319,12 @@ class NativeRelay:
 
     def _readable(self, response: UpstreamResponse, body: bytes) -> bytes:
         """The body without its content coding, for reading; empty when it cannot be undone."""
-        limit = min(MAX_BUFFERED, max(FREE_GROWTH, MAX_GROWTH * len(body)))
         try:
-            return decode_body(body, first(response.headers, b"content-encoding"), limit)
+            return readable(response, body)
         except TooLarge as error:
             raise UnusableAnswer(
                 f"{self._attempt.provider} sent {len(body)} compressed bytes "
-                f"that hold more than {limit}"
+                f"that hold more than {error.limit}"
             ) from error
         except BadCoding:
             return b""
@@ -331,10 +347,17 @@ class NativeRelay:
         turn.usage_source = facts.usage_source
 
 
+def readable(response: UpstreamResponse, body: bytes) -> bytes:
+    """``body`` without its content coding; raises ``BadCoding``, ``TooLarge`` for a bomb."""
+    limit = min(MAX_BUFFERED, max(FREE_GROWTH, MAX_GROWTH * len(body)))
+    return decode_body(body, first(response.headers, b"content-encoding"), limit)
+
+
 def _is_event_stream(response: UpstreamResponse) -> bool:
     kind = first(response.headers, b"content-type") or ""
     return kind.lower().startswith("text/event-stream")
 
 
-def _is_compressed(response: UpstreamResponse) -> bool:
+def is_compressed(response: UpstreamResponse) -> bool:
+    """Whether the body has a content coding."""
     return (first(response.headers, b"content-encoding") or "identity").lower() != "identity"

@@ -1,17 +1,19 @@
 """What the record suggests, each piece with its figure and range; pure.
 
-``PREFIX``: ``{"sessions", "parts": [{"name", "tokens", "low_tokens", "high_tokens",
-"usd_per_turn"}]}``: what the sessions' latest requests repeat, on average, by part (system,
-built-in tools, MCP tools, history), and what carrying it costs in one turn. ``ADVICE``:
-``{"text", "usd", "low_usd", "high_usd"}``: USD over the turns of the report; positive saves.
+``PREFIX``: ``{"sessions", "parts": [{"name", "server", "sessions", "tokens", "low_tokens",
+"high_tokens", "usd_per_turn"}]}``: what the sessions' latest requests repeat, on average, by part
+(system, built-in tools, each MCP server, files, history), and what carrying it costs in one turn.
+``server`` is the name of a part that is an MCP server, else ``None``; ``sessions`` of a part is how
+many sessions have it. ``ADVICE``: ``{"text", "usd", "low_usd", "high_usd"}``: USD over the turns of
+the report; positive saves.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
 from server.backtest import backtest
 from server.backtest_plan import Replan
@@ -19,22 +21,56 @@ from server.backtest_prices import PriceBook
 from server.config import Settings
 from server.ledger_history import Past
 from server.limits import plans
-from server.prefix import unpack
+from server.prefix import PrefixBlock, unpack
 from server.savings import bill
 
-PARTS: Final = ("system", "built-in tools", "MCP tools", "history")
 LEAST_TOKENS: Final = 2000
-"""MCP tools below this are not worth a word."""
+"""MCP servers below this are not worth a word."""
+
+MOST_SERVERS: Final = 20
+"""Rows for MCP servers; the smaller ones share one."""
+
+OTHER_SERVERS: Final = "other MCP servers"
+UNNAMED: Final = "MCP tools"
+"""On record without the names of their servers."""
 
 _LOW, _HIGH = 0.8, 1.4
 """True tokens per token estimated from characters."""
 _CHEAPER: Final = "anthropic/claude-haiku-5-5"
 
 
+class _Part(NamedTuple):
+    """One part of a prefix; in the order in which parts are listed."""
+
+    place: int
+    name: str
+    server: str | None = None
+
+
+_SYSTEM: Final = _Part(0, "system")
+_BUILT_IN: Final = _Part(1, "built-in tools")
+_OTHERS: Final = _Part(3, OTHER_SERVERS)
+_UNNAMED: Final = _Part(4, UNNAMED)
+_FILES: Final = _Part(5, "files")
+_HISTORY: Final = _Part(6, "history")
+_ALWAYS: Final = (_SYSTEM, _BUILT_IN, _FILES, _HISTORY)
+
+
+@dataclass(slots=True)
+class _Sum:
+    tokens: int = 0
+    usd: float = 0.0
+    sessions: int = 0
+
+    def merge(self, other: _Sum) -> None:
+        self.tokens += other.tokens
+        self.usd += other.usd
+        self.sessions = max(self.sessions, other.sessions)
+
+
 def prefix_of(latest: Iterable[Past], prices: PriceBook) -> dict[str, Any] | None:
     """``PREFIX`` of each session's latest turn with blocks; ``None`` where there is none."""
-    tokens: defaultdict[str, int] = defaultdict(int)
-    usd: defaultdict[str, float] = defaultdict(float)
+    sums: defaultdict[_Part, _Sum] = defaultdict(_Sum)
     read = 0
     for turn in latest:
         parts = _parts(turn.blocks or b"")
@@ -43,13 +79,28 @@ def prefix_of(latest: Iterable[Past], prices: PriceBook) -> dict[str, Any] | Non
             continue
         read += 1
         cost = _prompt_usd(turn, prices)
-        for name, count in parts.items():
-            tokens[name] += count
-            usd[name] += cost * count / whole
+        for part, count in parts.items():
+            sums[part].merge(_Sum(count, cost * count / whole))
+            sums[part].sessions += 1
     if not read:
         return None
-    rows = [_row(name, tokens[name] / read, usd[name] / read) for name in PARTS]
+    for part in _ALWAYS:
+        _ = sums[part]
+    _join_small_servers(sums)
+    rows = [_row(part, found, read) for part, found in sorted(sums.items(), key=_order)]
     return {"sessions": read, "parts": rows}
+
+
+def _order(item: tuple[_Part, _Sum]) -> tuple[int, int, str]:
+    part, found = item
+    return part.place, -found.tokens, part.name
+
+
+def _join_small_servers(sums: dict[_Part, _Sum]) -> None:
+    servers = sorted((item for item in sums.items() if item[0].server is not None), key=_order)
+    for part, found in servers[MOST_SERVERS:]:
+        sums.setdefault(_OTHERS, _Sum()).merge(found)
+        del sums[part]
 
 
 def advice_on(
@@ -60,18 +111,26 @@ def advice_on(
     return sorted(found, key=lambda item: -float(item["usd"]))
 
 
-def _parts(packed: bytes) -> dict[str, int]:
-    found: defaultdict[str, int] = defaultdict(int)
+def _parts(packed: bytes) -> dict[_Part, int]:
+    found: defaultdict[_Part, int] = defaultdict(int)
     try:
         blocks = unpack(packed)
     except ValueError:
         return {}
     for block in blocks:
-        if block.tag == "t":
-            found["MCP tools" if block.is_mcp else "built-in tools"] += block.tokens
-        else:
-            found["system" if block.tag == "s" else "history"] += block.tokens
-    return found
+        found[_FILES] += block.file_tokens
+        found[_part(block)] += block.tokens - block.file_tokens
+    return {part: count for part, count in found.items() if count}
+
+
+def _part(block: PrefixBlock) -> _Part:
+    if block.tag == "s" or block.role in ("system", "developer"):
+        return _SYSTEM
+    if block.tag != "t":
+        return _HISTORY
+    if block.server is not None:
+        return _Part(2, f"MCP server {block.server}", block.server)
+    return _UNNAMED if block.is_mcp else _BUILT_IN
 
 
 def _prompt_usd(turn: Past, prices: PriceBook) -> float:
@@ -82,33 +141,45 @@ def _prompt_usd(turn: Past, prices: PriceBook) -> float:
     return float(bill(replace(tokens, output=0), rates))
 
 
-def _row(name: str, tokens: float, usd: float) -> dict[str, Any]:
+def _row(part: _Part, found: _Sum, sessions: int) -> dict[str, Any]:
+    tokens = found.tokens / sessions
     return {
-        "name": name,
+        "name": part.name,
+        "server": part.server,
+        "sessions": found.sessions,
         "tokens": round(tokens),
         "low_tokens": round(tokens * _LOW),
         "high_tokens": round(tokens * _HIGH),
-        "usd_per_turn": usd,
+        "usd_per_turn": found.usd / sessions,
     }
 
 
 def _on_tools(turns: Sequence[Past], prefix: dict[str, Any] | None) -> Iterable[dict[str, Any]]:
     if prefix is None:
         return
-    part = next(row for row in prefix["parts"] if row["name"] == "MCP tools")
-    if part["tokens"] < LEAST_TOKENS or not part["usd_per_turn"]:
-        return
     carrying = sum(bool(turn.features.n_tools) for turn in turns)
-    usd = part["usd_per_turn"] * carrying
-    yield {
-        "text": (
-            f"MCP tools cost about {part['tokens']:,} tokens in every turn that has tools "
-            f"({carrying:,} turns); switch off the servers a project does not use."
-        ),
-        "usd": usd,
-        "low_usd": usd * _LOW,
-        "high_usd": usd * _HIGH,
-    }
+    for row in prefix["parts"]:
+        if row["server"] is None and row["name"] != UNNAMED:
+            continue
+        # The row is an average over all sessions; those that have the server carry all of it.
+        tokens = row["tokens"] * prefix["sessions"] / max(1, row["sessions"])
+        if tokens < LEAST_TOKENS or not row["usd_per_turn"]:
+            continue
+        usd = row["usd_per_turn"] * carrying
+        yield {
+            "text": _about(row, round(tokens, -2), prefix["sessions"]),
+            "usd": usd,
+            "low_usd": usd * _LOW,
+            "high_usd": usd * _HIGH,
+        }
+
+
+def _about(row: dict[str, Any], tokens: float, sessions: int) -> str:
+    size = f"about {tokens:,.0f} tokens ({tokens * _LOW:,.0f} to {tokens * _HIGH:,.0f})"
+    where = f"every turn of {row['sessions']:,} of {sessions:,} sessions"
+    if row["server"] is None:
+        return f"MCP tools cost {size} in {where}; switch off the servers a project does not use."
+    return f"{row['name']} costs {size} in {where}; switch it off where it is not used."
 
 
 def _on_agents(

@@ -281,7 +281,7 @@ async def _serve(
     error = None if shown.cancelled() else shown.exception()
     if error is not None:
         raise error
-    return Exit.INTERRUPT if left else Exit.OK
+    return Exit.INTERRUPT if left and not options.is_demo else Exit.OK
 
 
 async def _until_over(
@@ -292,7 +292,9 @@ async def _until_over(
     await asyncio.wait({told, heirs}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     if stop.draining.is_set():
-        await _drain(gateway, stop, options, gateway.loaded.settings.server.drain_s)
+        # Nobody waits for the demo's made-up answers.
+        drain_s = 0.0 if options.is_demo else gateway.loaded.settings.server.drain_s
+        await _drain(gateway, stop, options, drain_s)
 
 
 async def _await_successor(

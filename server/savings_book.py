@@ -212,6 +212,10 @@ class SavingsBook:
             "assumptions": self._assumptions,
         }
 
+    def saves(self, kind: str) -> bool:
+        """Whether even the low end of what moving the kind saves is above zero."""
+        return kind in self._by_kind and self._by_kind[kind].low > 0
+
     def recent(self) -> list[dict[str, Any]]:
         """Summaries of the latest turns with a proposal, newest first."""
         return list(reversed(self._recent))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -55,6 +56,8 @@ class ProviderTable(Table):
     """Protocol a server of your own speaks: anthropic-messages, openai-responses, openai-chat."""
     base_url: Text | None = None
     """Address of its API; https, or http on this machine."""
+    login_base_url: Text | None = None
+    """Where requests paid with a ChatGPT login go; it has an address of its own."""
     allow_http: StrictBool = False
     """Accept an unencrypted base_url on another machine."""
     api_key_env: EnvName | None = None
@@ -98,7 +101,6 @@ def resolve(name: str, table: ProviderTable, proxy: str) -> ProviderSettings:
     protocols = () if profile is None else profile.protocols
     if table.kind is not None:
         protocols = (Protocol(table.kind),)
-    own_address = profile is not None and table.base_url == profile.base_url
     return ProviderSettings(
         name=name,
         title=profile.title if profile is not None else name,
@@ -110,12 +112,23 @@ def resolve(name: str, table: ProviderTable, proxy: str) -> ProviderSettings:
         credentials=table.credentials,
         proxy=table.proxy or proxy,
         account_id_env=table.account_id_env,
-        login_base_url=profile.login_base_url if profile is not None and own_address else None,
+        login_base_url=_login_url(table, profile),
         takes_client_credential=profile is not None and profile.takes_client_credential,
         retired=profile.retired if profile is not None else {},
         translated_model=profile.translated_model if profile is not None else None,
         is_builtin=profile is not None,
     )
+
+
+def _login_url(table: ProviderTable, profile: Profile | None) -> str | None:
+    """The vendor's own, as long as its API is at the vendor's: a moved one takes logins too."""
+    if table.login_base_url is not None:
+        return table.login_base_url.rstrip("/")
+    if profile is None or profile.login_base_url is None:
+        return None
+    own, moved = (urlsplit(url or "").hostname or "" for url in (profile.base_url, table.base_url))
+    is_own = moved == own or moved.endswith(f".{own}")
+    return profile.login_base_url if is_own else None
 
 
 def provider_faults(
@@ -127,6 +140,7 @@ def provider_faults(
         for key, problem in (
             ("kind", _kind_fault(table, profile)),
             ("base_url", _url_fault(table, host, port)),
+            ("login_base_url", _login_url_fault(table, profile, host, port)),
             ("credentials", _credentials_fault(table, profile)),
         ):
             if problem is not None:
@@ -150,12 +164,29 @@ def _kind_fault(table: ProviderTable, profile: Profile | None) -> PydanticCustom
 def _url_fault(table: ProviderTable, host: str, port: int) -> PydanticCustomError | None:
     if table.base_url is None:
         return rule("is required: this is not a built-in provider")
+    if ACCOUNT_PLACEHOLDER in table.base_url and table.account_id_env is None:
+        return rule("holds {account_id}, so account_id_env must name the variable that has it")
+    return _address_fault(table.base_url, table, host, port)
+
+
+def _login_url_fault(
+    table: ProviderTable, profile: Profile | None, host: str, port: int
+) -> PydanticCustomError | None:
+    if table.login_base_url is None:
+        return None
+    if profile is None or profile.login_base_url is None:
+        vendors = [found.name for found in profiles().values() if found.login_base_url]
+        return rule(f"is for {' and '.join(vendors)} only, whose logins have their own address")
+    return _address_fault(table.login_base_url, table, host, port)
+
+
+def _address_fault(
+    address: str, table: ProviderTable, host: str, port: int
+) -> PydanticCustomError | None:
     try:
-        url = check_base_url(table.base_url, allow_http=table.allow_http)
+        url = check_base_url(address, allow_http=table.allow_http)
     except ValueError as error:
         return rule(str(error))
-    if ACCOUNT_PLACEHOLDER in url and table.account_id_env is None:
-        return rule("holds {account_id}, so account_id_env must name the variable that has it")
     if port and points_at(url, host, port):
         return rule(
             "points at this gateway itself",

@@ -23,6 +23,7 @@ from server.ledger_values import known_seconds, known_tokens, nano_usd
 from server.record import Saving, Status, Turn
 from server.stats_export import Histogram, exposition, seed_event
 from server.stats_providers import MOST_LABELS, OTHER, ProviderBook
+from server.tasks import alive
 
 __all__ = ["Stats", "Sums", "local_day", "seed_event"]
 
@@ -114,6 +115,7 @@ class Stats:
         self._lifetime: dict[Group, Sums] = {}
         self._rejected: dict[str, int] = {}
         self._rejected_here = 0
+        self._shed: dict[str, int] = {}
         self._midnight, self._next_midnight = local_day(clock.time())
         self._today = _Money()
         self._providers = ProviderBook(clock)
@@ -185,10 +187,21 @@ class Stats:
                 summary["saving"] = saving.as_json()
                 return
 
+    def cold_found(self, turn_id: str, cold: dict[str, Any]) -> None:
+        """Why a finished turn's cache was cold (``Cold.as_json``) is known; so its summary says."""
+        for summary in reversed(self._recent):
+            if summary["id"] == turn_id:
+                summary["cold"] = cold
+                return
+
     def rejected(self, reason: str, count: int = 1) -> None:
         """Requests were refused without becoming turns."""
         self._count_rejected(reason, count)
         self._rejected_here += count
+
+    def shed(self, sort: str) -> None:
+        """A turn was refused because there was too much to do."""
+        self._shed[sort] = self._shed.get(sort, 0) + 1
 
     # ------------------------------------------------------------------ reading out
 
@@ -276,6 +289,7 @@ class Stats:
             "unpriced": everything.unpriced,
             "cancelled": by_status.get(Status.CANCELLED.value, 0),
             "rejected": sum(self._rejected.values()) + by_status.get(Status.REJECTED.value, 0),
+            "shed": dict(self._shed),
             "inFlight": len(self._open),
             "tokens": {
                 "input": everything.input_tokens,
@@ -298,7 +312,9 @@ class Stats:
             attempts=self._providers.outcomes,
             ttft=self._ttft,
             duration=self._duration,
+            shed=self._shed,
             in_flight=len(self._open),
+            tasks=alive(),
             uptime_s=self._clock.monotonic() - self._started,
         )
 

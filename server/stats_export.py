@@ -117,7 +117,9 @@ def exposition(
     attempts: Mapping[tuple[str, str], int],
     ttft: Mapping[str, Histogram],
     duration: Mapping[str, Histogram],
+    shed: Mapping[str, int],
     in_flight: int,
+    tasks: int,
     uptime_s: float,
 ) -> bytes:
     """Prometheus text, format 0.0.4; ``lifetime`` is keyed provider, route, payer, status."""
@@ -135,9 +137,16 @@ def exposition(
             ("provider", "outcome"),
             attempts.items(),
         ),
+        _counter(
+            "sbgw_shed",
+            "Requests refused in this run because there was too much to do, by what they were.",
+            ("sort",),
+            (((sort,), count) for sort, count in shed.items()),
+        ),
         _histogram("sbgw_ttft_seconds", "Time to the first semantic byte, this run.", ttft),
         _histogram("sbgw_duration_seconds", "Whole duration of a turn, this run.", duration),
         GaugeMetricFamily("sbgw_in_flight", "Turns that run now.", value=in_flight),
+        GaugeMetricFamily("sbgw_tasks", "Tasks of the event loop; steady at rest.", value=tasks),
         GaugeMetricFamily("sbgw_uptime_seconds", "Seconds since the start.", value=uptime_s),
     ]
     registry = CollectorRegistry(auto_describe=False)

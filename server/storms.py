@@ -16,6 +16,18 @@ WITHIN_S = 600.0
 REMEMBERED = 1_000
 
 
+BRIDGED_S = {"claude-code": 200.0, "codex": 35.0}
+"""How long an agent goes on retrying by itself, in seconds (measured: Claude Code asks 11 times
+in 180 to 200 s, Codex 30 times in 33 s)."""
+BRIDGED_BY_SDK_S = 10.0
+"""The same for everybody else: the vendors' SDKs ask three times."""
+
+
+def bridged_s(client: str) -> float:
+    """How long an outage may last that ``client`` survives by its own retries, in seconds."""
+    return BRIDGED_S.get(client, BRIDGED_BY_SDK_S)
+
+
 class Storms:
     """Counts failures by session and body; belongs to the loop's thread."""
 

@@ -146,11 +146,22 @@ class OpenAiTap:
     def end(self) -> bytes:
         """See ``Tap``."""
         tail = self._splitter.end()
+        told = self._announced, self._sequence
         if tail:
             self._read(tail)
+        if self.terminal is None:
+            # An answer that broke off ends with what the client was given, which this is not.
+            self._announced, self._sequence = told
+        if self.may_end and self.terminal is None:
+            self.terminal = Terminal.STOP
         if not self._decoder.is_done:
             self._note(self._decoder.end())
         return tail
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the answer is complete, though its last word (``[DONE]``) has not come."""
+        return bool(getattr(self._decoder, "may_end", False))
 
     @property
     def semantic(self) -> bool:
@@ -210,7 +221,7 @@ class OpenAiTap:
         try:
             head = _head.decode(data)
         except (msgspec.DecodeError, ValueError):
-            self._has_begun = True
+            # No client can read it; it is held back until something comes that one can.
             return
         if self._dialect is CHAT:
             self._look_at_chunk(head)

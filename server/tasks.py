@@ -21,6 +21,14 @@ def spawn(name: str, coro: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
     return task
 
 
+def alive() -> int:
+    """How many tasks the running loop has, whoever started them; 0 where no loop runs."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
+
+
 def _finished(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:

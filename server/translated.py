@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 
 from providers.call_ids import CallIds
+from providers.coding import BadCoding, TooLarge
 from providers.errors import ConnectionDropped
 from providers.events import Event, Failed, Finished, StreamDecoder, empty_answer, unfold
 from providers.faults import Fault, FaultKind
-from providers.neutral import Answer, Request, ToolCall
+from providers.neutral import Answer, Notes, Request, ToolCall
 from providers.protocols.dialects import Dialect, Front
 from providers.rate_limits import read_rate_limits
 from providers.tool_book import ToolBook, encode
@@ -24,9 +25,10 @@ from providers.transport import UpstreamResponse
 from providers.types import Delivery, Headers, Usage, UsageSource
 from server.clock import Clock
 from server.exchange import Exchange
+from server.fronts import note_words
 from server.headers import first
 from server.record import Attempt, Phase, RateLimit, Status
-from server.relay import MAX_BUFFERED, Refused, UnusableAnswer
+from server.relay import MAX_BUFFERED, Refused, UnusableAnswer, is_compressed, readable
 from server.tasks import spawn
 
 
@@ -82,8 +84,7 @@ class TranslatedRelay:
         try:
             self._note_head(response)
             if response.status != 200:
-                body = await response.read_all(MAX_BUFFERED)
-                raise Refused(self._read_fault(response, body))
+                raise Refused(self._read_fault(response, await self._read_all(response)))
             if self._translation.request.stream and _is_event_stream(response):
                 await self._stream(response)
             else:
@@ -102,8 +103,23 @@ class TranslatedRelay:
         for name, fields in limits.items():
             self._turn.rate_limits.append(RateLimit(self._attempt.provider, name, fields))
 
-    def _read_fault(self, response: UpstreamResponse, body: bytes) -> Fault:
+    async def _read_all(self, response: UpstreamResponse) -> bytes:
+        """The whole body without its content coding, which some send although none was asked for."""
+        body = await response.read_all(MAX_BUFFERED)
         self._attempt.bytes_down = len(body)
+        try:
+            return readable(response, body)
+        except TooLarge as error:
+            raise UnusableAnswer(
+                f"{self._attempt.provider} sent {len(body)} compressed bytes "
+                f"that hold more than {error.limit}"
+            ) from error
+        except BadCoding as error:
+            raise UnusableAnswer(
+                f"{self._attempt.provider} sent an answer that cannot be decompressed"
+            ) from error
+
+    def _read_fault(self, response: UpstreamResponse, body: bytes) -> Fault:
         if 300 <= response.status < 400:
             raise UnusableAnswer(
                 f"{self._attempt.provider} answered with a redirect, which is not followed"
@@ -122,6 +138,9 @@ class TranslatedRelay:
         self._watch.is_stream = True
         watch, clock, turn = self._watch, self._clock, self._turn
         try:
+            packed = await self._read_all(response) if is_compressed(response) else None
+            if packed is not None:
+                await self._give(decoder.feed(packed))
             while not decoder.is_done and (data := await response.read()):
                 now = clock.monotonic()
                 watch.last_byte_at = now
@@ -181,6 +200,7 @@ class TranslatedRelay:
                 turn.tool_calls += 1
             case Finished(stop):
                 turn.stop_reason = stop.value
+                self._note_changes(event.notes)
             case _:
                 pass
 
@@ -221,9 +241,7 @@ class TranslatedRelay:
     # ------------------------------------------------------------------ whole
 
     async def _whole(self, response: UpstreamResponse) -> None:
-        body = await response.read_all(MAX_BUFFERED)
-        self._attempt.bytes_down = len(body)
-        answer = self._read_answer(body)
+        answer = self._read_answer(await self._read_all(response))
         translation, turn = self._translation, self._turn
         if isinstance(answer, Fault):
             raise Refused(answer)
@@ -236,6 +254,7 @@ class TranslatedRelay:
             return
         turn.tool_calls = len(answer.tool_calls)
         turn.stop_reason = answer.stop.value
+        self._note_changes(answer.notes)
         turn.ttft_s = self._attempt.ttft_s = self._clock.monotonic() - self._accepted_at
         turn.http_status = 200
         turn.status = Status.COMPLETED
@@ -257,6 +276,10 @@ class TranslatedRelay:
         return provider.read_answer(parsed, self._translation.book, self._ids)
 
     # ------------------------------------------------------------------ records
+
+    def _note_changes(self, notes: Notes) -> None:
+        turn = self._turn
+        turn.notes += [word for word in note_words(notes) if word not in turn.notes]
 
     def _note(self, model: str | None, usage: Usage, chars: int) -> None:
         turn = self._turn

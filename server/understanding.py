@@ -102,6 +102,4 @@ def _note_intent(turn: Turn, intent: Intent) -> None:
 
 def digest(turn: Turn, request: AnyRequest, digester: Digester) -> None:
     """Add the keyed digests of the body's prefix blocks; runs off the loop, after the answer."""
-    if not isinstance(request, MessagesRequest):
-        return
     turn.blocks, turn.body_hash = digester.digest(request)

@@ -72,6 +72,15 @@ class Windows:
         )
         return None if fits else "its plan's limits are used up for now"
 
+    def left_after(self, provider: str, tokens: int) -> float:
+        """The least share of a reported window that would be left after a request; 1: none known."""
+        now = self._clock.monotonic()
+        shares = [1.0]
+        for seen in self._seen.get(provider, {}).values():
+            if seen.limit and seen.remaining is not None and now < seen.until:
+                shares.append((seen.remaining - (tokens if seen.counts_tokens else 1)) / seen.limit)
+        return min(shares)
+
     def _by_headers(self, provider: str, tokens: int) -> str | None:
         now = self._clock.monotonic()
         for seen in self._seen.get(provider, {}).values():

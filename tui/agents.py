@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from providers.types import Protocol
+from providers import types
 from tui.codex_setup import codex_launch, read_codex_setup
 from tui.launch_env import GatewayTarget, LaunchRefused
 from tui.launcher import (
@@ -17,6 +18,7 @@ from tui.launcher import (
     labels_of,
     read_claude_setup,
 )
+from tui.terminal.environment import pane_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Agent:
     name: str
     """Its command."""
     title: str
-    protocol: Protocol
+    protocol: types.Protocol
     """What it speaks to the gateway."""
     endpoint: str
     install: str
@@ -36,11 +38,13 @@ class Agent:
 CLAUDE = Agent(
     "claude",
     "Claude Code",
-    Protocol.MESSAGES,
+    types.Protocol.MESSAGES,
     "/v1/messages",
     "npm install -g @anthropic-ai/claude-code",
 )
-CODEX = Agent("codex", "Codex", Protocol.RESPONSES, "/v1/responses", "npm install -g @openai/codex")
+CODEX = Agent(
+    "codex", "Codex", types.Protocol.RESPONSES, "/v1/responses", "npm install -g @openai/codex"
+)
 AGENTS: Mapping[str, Agent] = {agent.name: agent for agent in (CLAUDE, CODEX)}
 
 
@@ -65,9 +69,23 @@ class Prepared:
     """What the user should know about its environment."""
 
 
-Prepare = Callable[[Agent, str], Prepared]
-"""From an agent and the gateway's URL; reads files, so not for the event loop. Raises
-``LaunchRefused``."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The pane of the screen that an agent is to run in."""
+
+    folder: Path
+    pane: str
+    """What its requests are known by."""
+
+
+class Prepare(Protocol):
+    """Makes the command of an agent; reads files, so not for the event loop."""
+
+    def __call__(self, agent: Agent, url: str, place: Place | None = None) -> Prepared:
+        """For the gateway at ``url``; without ``place`` for the terminal this program runs in.
+
+        Raises ``LaunchRefused``.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +109,28 @@ class Preparer:
         self._env = env
         self._cwd = cwd
 
-    def __call__(self, agent: Agent, url: str) -> Prepared:
+    def __call__(self, agent: Agent, url: str, place: Place | None = None) -> Prepared:
         """See ``Prepare``."""
-        return self._codex(url) if agent is CODEX else self._claude(url)
+        if place is None:
+            return self._made(agent, url, self._env, self._cwd, self._settings)
+        env = pane_environment(self._env, place.folder)
+        return self._made(agent, url, env, place.folder, replace(self._settings, pane=place.pane))
 
-    def _claude(self, url: str) -> Prepared:
-        path = _found(CLAUDE, find_claude(self._env))
-        setup = read_claude_setup(self._env, self._cwd, ())
-        child = child_environment(self._settings, self._env, self._cwd, setup, url)
+    def _made(
+        self, agent: Agent, url: str, env: Mapping[str, str], cwd: Path, settings: LaunchSettings
+    ) -> Prepared:
+        if agent is CODEX:
+            return self._codex(url, env, cwd, settings)
+        path = _found(CLAUDE, find_claude(env))
+        child = child_environment(settings, env, cwd, read_claude_setup(env, cwd, ()), url)
         return Prepared(Command(CLAUDE.title, path, (CLAUDE.name,), child.env), child.notes)
 
-    def _codex(self, url: str) -> Prepared:
-        path = _found(CODEX, shutil.which(CODEX.name, path=self._env.get("PATH", "")))
-        target = GatewayTarget(
-            url, self._settings.key, self._openai.base_url, self._openai.has_own_key
-        )
-        labels = labels_of(self._settings, self._env, self._cwd)
-        launch = codex_launch(self._env, read_codex_setup(self._env), target, labels)
+    def _codex(
+        self, url: str, env: Mapping[str, str], cwd: Path, settings: LaunchSettings
+    ) -> Prepared:
+        path = _found(CODEX, shutil.which(CODEX.name, path=env.get("PATH", "")))
+        target = GatewayTarget(url, settings.key, self._openai.base_url, self._openai.has_own_key)
+        launch = codex_launch(env, read_codex_setup(env), target, labels_of(settings, env, cwd))
         argv = (CODEX.name, *launch.arguments)
         return Prepared(Command(CODEX.title, path, argv, launch.env))
 

@@ -21,7 +21,10 @@ from tui import keys
 from tui.bridge import Bridge
 from tui.context import Context
 from tui.driver import TerminalDriver
+from tui.leaving import Departure, Leave, users_of
 from tui.palette import KeyCommands
+from tui.pane_actions import PaneActions
+from tui.screens.agents import AgentsScreen
 from tui.screens.base import GatewayScreen, bindings
 from tui.screens.confirm import ConfirmQuit
 from tui.screens.help import HelpScreen
@@ -31,8 +34,7 @@ from tui.screens.providers import ProvidersScreen
 from tui.screens.routes import RoutesScreen
 from tui.screens.savings import SavingsScreen
 from tui.state import LiveState
-from tui.steering import SteeringActions
-from tui.theme import DARK, LIGHT, ThemedApp
+from tui.theme import DARK, THEMES, ThemedApp
 
 PAINT_S = 0.25
 """Four times a second: often enough to look live, rare enough not to delay a stream."""
@@ -48,6 +50,7 @@ _SCREENS: Mapping[str, type[GatewayScreen]] = {
     keys.SAVINGS: SavingsScreen,
     keys.PROVIDERS: ProvidersScreen,
     keys.ROUTES: RoutesScreen,
+    keys.AGENTS: AgentsScreen,
     keys.LOG: LogScreen,
 }
 """What lies above the list of turns, by the name that ``action_go`` takes."""
@@ -68,15 +71,19 @@ class QuitReason(StrEnum):
     """Drain, then stop (already drained when ``on_quit`` was given)."""
     FORCE = "force"
     """The user asked a second time: end the streams now."""
+    KEPT = "kept"
+    """A gateway without a screen goes on, and nothing runs here any more."""
 
 
-class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False):
+class GatewayApp(PaneActions, ThemedApp[QuitReason], inherit_bindings=False):
     """Watches a running engine in the engine's own event loop (``run_async``).
 
     ``on_quit`` drains the engine and returns when that is done; meanwhile the screen stays and
     counts down, and a second ``ctrl+q`` returns ``FORCE``. Without it, quitting returns at once
-    and the caller drains. ``keymap`` maps key ids to key names (``ValueError`` when wrong).
-    ``paint_s=None`` leaves painting to explicit ``tick`` calls.
+    and the caller drains. With ``departure`` the gateway can be left running. ``is_attached``:
+    the engine runs elsewhere and goes on whatever happens here, so quitting asks nothing.
+    ``keymap`` maps key ids to key names (``ValueError`` when wrong). ``paint_s=None`` leaves
+    painting to explicit ``tick`` calls.
     """
 
     CSS_PATH = "gateway.tcss"
@@ -89,6 +96,8 @@ class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False)
         engine: EngineClient,
         *,
         on_quit: Callable[[], Awaitable[Any]] | None = None,
+        departure: Departure | None = None,
+        is_attached: bool = False,
         ascii: bool = False,  # noqa: A002
         clock: Clock | None = None,
         keymap: Mapping[str, str] | None = None,
@@ -101,6 +110,8 @@ class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False)
         super().__init__(ascii_only=ascii)
         self._bridge = Bridge(engine, self.state, self._shared.clock)
         self._on_quit = on_quit
+        self._departure = departure
+        self.state.is_attached = is_attached
         self._is_quitting = False
         self._has_left = False
         self._paint_s = paint_s
@@ -109,7 +120,7 @@ class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False)
         self.animation_level = "none"
         self.set_class(ascii, "-ascii")
         self.set_keymap({key.id: key.keys for key in table if key.keys})
-        for known in (DARK, LIGHT):
+        for known in THEMES:
             self.register_theme(known)
         self.theme = theme or DARK.name
 
@@ -143,6 +154,7 @@ class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False)
             self.set_timer(FREEZE_AFTER_S, _freeze)
 
     async def on_unmount(self) -> None:
+        await self._shared.panes.close_all()
         await self._bridge.close()
 
     # -- painting ----------------------------------------------------------------------------
@@ -175,7 +187,9 @@ class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False)
 
     def action_help(self) -> None:
         screen = self.screen
-        if isinstance(screen, GatewayScreen) and not isinstance(screen, HelpScreen):
+        if isinstance(screen, HelpScreen):
+            screen.action_back()
+        elif isinstance(screen, GatewayScreen):
             self.push_screen(HelpScreen(self._shared, screen.CONTEXT))
 
     def action_go(self, name: str) -> None:
@@ -188,17 +202,25 @@ class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False)
             self.push_screen(_SCREENS[name](self._shared))
 
     def action_leave(self) -> None:
-        """Quit, asking when requests are in flight."""
+        """Quit, asking when somebody would be left without a gateway."""
+        agents = self._departure.agents() if self._departure is not None else 0
         if self._is_quitting:
             self.action_help_quit()
-        elif self.state.totals.in_flight:
-            self.push_screen(ConfirmQuit(self._shared), self._answered)
+        elif self.asks_about_panes():
+            return
+        elif self.state.is_attached:
+            self.begin_quit()
+        elif users_of(self.state, agents, self._shared.clock.time()).is_anybody:
+            self.push_screen(ConfirmQuit(self._shared, self._departure), self._answered)
         else:
             self.begin_quit()
 
-    def _answered(self, drain: bool | None) -> None:
-        if drain:
+    def _answered(self, choice: Leave | None) -> None:
+        if choice is Leave.STOP:
             self.begin_quit()
+        elif choice is Leave.KEEP and self._departure is not None and not self._is_quitting:
+            self._is_quitting = True
+            spawn("tui.keep", self._keep(self._departure))
 
     async def action_quit(self) -> None:
         """Every way of quitting that the toolkit knows ends here."""
@@ -210,6 +232,8 @@ class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False)
             in_flight = self.state.totals.in_flight
             count, them = fmt.plural(in_flight, "stream"), "it" if in_flight == 1 else "them"
             self.notify(f"Draining {count}; {key} ends {them} now.", markup=False, timeout=3)
+        elif self.state.is_attached:
+            self.notify(f"{key} leaves; the gateway goes on.", markup=False, timeout=3)
         else:
             self.notify(f"{key} drains and quits.", markup=False, timeout=3)
 
@@ -231,6 +255,21 @@ class GatewayApp(SteeringActions, ThemedApp[QuitReason], inherit_bindings=False)
         except Exception as error:  # the screen must go away, whatever draining raises
             _log.error("draining failed: %r", error, exc_info=error)
         self._go(QuitReason.QUIT)
+
+    async def _keep(self, departure: Departure) -> None:
+        self._say("Starting a gateway without a screen ...")
+        try:
+            url = await departure.hand_over()
+        except Exception as error:  # whatever is wrong, this gateway goes on as before
+            _log.warning("the gateway was not left running: %s", error)
+            self._is_quitting = False
+            self._say(f"Not left running: {error}", is_bad=True)
+            return
+        if count := self.state.totals.in_flight:
+            ends = fmt.plural(count, "answer") + (" ends" if count == 1 else " end")
+            self._say(f"The gateway goes on at {url}. {ends} here first.")
+        await departure.ended()
+        self._go(QuitReason.KEPT)
 
     def _go(self, reason: QuitReason) -> None:
         """Leave, once: a drain that ends later does not change the reason."""

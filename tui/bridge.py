@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from server import events
 from server.clock import Clock
-from server.engine import EngineClient, Subscription
+from server.engine import EngineClient, EngineUnreachable, Subscription
 from server.events import Event
 from server.tasks import spawn
 from tui.state import LiveState
@@ -83,14 +83,17 @@ class Bridge:
     async def _read(self) -> None:
         whole, self._want_snapshot, self._saw_turns = self._want_snapshot, False, False
         try:
-            snapshot = await self._engine.snapshot()
             if not whole:
-                self._state.load_totals(snapshot)
+                self._state.load_totals(await self._engine.totals())
                 return
+            snapshot = await self._engine.snapshot()
             stale = self._state.load(snapshot)
             for turn_id in stale[:STALE_LIMIT]:
                 self._state.settle(turn_id, await self._engine.turn(turn_id))
-        except Exception as error:  # whatever the engine's transport raises
+        except EngineUnreachable as error:
+            self._want_snapshot = True  # what happens meanwhile is not heard of
+            self._state.mark_unreachable(f"{error}; trying again")
+        except Exception as error:  # whatever an engine of this process raises
             _log.warning("snapshot failed: %r", error)
             self._want_snapshot = self._want_snapshot or whole
             self._state.mark_unreachable(f"{type(error).__name__}: {error}")

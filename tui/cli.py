@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from server import __version__
+from tui.attach import attach, offer
 from tui.command_base import (
     PROGRAM,
     flags_of,
@@ -29,13 +30,12 @@ from tui.install.commands import COMMANDS as INSTALL_COMMANDS
 from tui.lifecycle.aliases import ALIASES, ANSWERED
 from tui.lifecycle.commands import COMMANDS
 from tui.report_commands import COMMANDS as REPORT_COMMANDS
+from tui.verification_commands import COMMANDS as VERIFICATION_COMMANDS
 
 if TYPE_CHECKING:
     from server.gateway import Gateway
     from server.runner import Stop
     from server.settings_file import Loaded
-    from tui.agents import Preparer
-    from tui.launcher import LaunchSettings
 
 EXIT_USAGE = 2
 EXIT_INTERRUPT = 130
@@ -163,7 +163,10 @@ def _serve(ctx: click.Context, *, has_ui: bool, is_demo: bool, ways: dict[str, A
     try:
         if is_demo:
             return asyncio.run(_demo(ctx, has_ui))
-        return asyncio.run(_run(load_settings(ctx), has_ui, ways=ways))
+        loaded = load_settings(ctx)
+        if has_ui and (code := offer(loaded)) is not None:
+            return code
+        return asyncio.run(_run(loaded, has_ui, ways=ways))
     except CannotStart as error:
         say(str(error))
         return int(error.code)
@@ -196,115 +199,32 @@ async def _run(
     if has_ui:
         # Loaded before the gateway serves, because loading holds up everything in the event loop.
         import tui.app  # noqa: F401
+        from tui.front import check_keys
 
-        _check_keys(loaded)
+        check_keys(loaded)
         make_state_dir(loaded.paths)
         logs.to_file(loaded.paths.log_file, level, secrets)
     else:
         logs.to_stderr(level, secrets)
 
+    async def screen(gateway: Gateway, stop: Stop) -> None:
+        from tui.front import show
+
+        await show(gateway, stop, (ways or {}).get("arguments", ()))
+
     async def front(gateway: Gateway, stop: Stop) -> None:
         async with beside(gateway) if beside is not None else nullcontext():
-            await (_screen(gateway, stop) if has_ui else _headless(gateway, stop))
+            await (screen(gateway, stop) if has_ui else _headless(gateway, stop))
 
     options = RunOptions(is_demo=is_demo, has_screen=has_ui, say=say, **(ways or {}))
     return int(await run(loaded, os.environ, options, front))
 
 
-def _check_keys(loaded: Loaded) -> None:
-    """Find a mistake in the key table before anything is started."""
-    from server.runner import CannotStart, Exit
-    from tui.keys import resolve
-
-    try:
-        resolve(dict(loaded.settings.keys))
-    except ValueError as error:
-        raise CannotStart(str(error), Exit.USAGE) from error
-
-
 async def _headless(gateway: Gateway, stop: Stop) -> None:
-    say(f"{__version__} serving on {gateway.url} (shadow: every request goes where it was sent)")
+    is_shadow = gateway.services.settings.routing.shadow
+    mode = "shadow: every request goes where it was sent" if is_shadow else "live"
+    say(f"{__version__} serving on {gateway.url} ({mode})")
     await stop.ended.wait()
-
-
-def _program() -> str:
-    """What to type in another terminal to run this program: a checkout is not on the path."""
-    import shlex
-    import shutil
-
-    own = Path(sys.executable).with_name(PROGRAM)
-    if shutil.which(PROGRAM) is None and os.access(own, os.X_OK):
-        return shlex.quote(str(own))
-    return PROGRAM
-
-
-def _launch_settings(loaded: Loaded, vendor: str = "anthropic", **more: Any) -> LaunchSettings:
-    """What an agent of ``vendor`` is started with, from the settings."""
-    from tui.launcher import LaunchSettings
-
-    provider = loaded.settings.provider(vendor)
-    return LaunchSettings(
-        paths=loaded.paths,
-        host=loaded.settings.server.host,
-        port=loaded.settings.server.port,
-        key=loaded.gateway_key.get_secret_value(),
-        upstream_base_url=provider.base_url,
-        has_own_key=_has_key(loaded, provider.api_key_env),
-        **more,
-    )
-
-
-def _has_key(loaded: Loaded, key_env: str | None) -> bool:
-    return bool(key_env and loaded.secrets.get(key_env))
-
-
-def _preparer(loaded: Loaded) -> Preparer:
-    """Makes the commands of the agents that the screen starts."""
-    from tui.agents import Preparer, Vendor
-
-    openai = loaded.settings.provider("openai")
-    vendor = Vendor(openai.base_url, _has_key(loaded, openai.api_key_env))
-    return Preparer(_launch_settings(loaded), vendor, env=os.environ, cwd=Path.cwd())
-
-
-async def _screen(gateway: Gateway, stop: Stop) -> None:
-    from server.tasks import spawn
-    from tui.app import GatewayApp, QuitReason
-
-    is_leaving = False
-
-    async def drained() -> None:
-        nonlocal is_leaving
-        is_leaving = True
-        if not stop.draining.is_set():
-            stop.request()
-        await stop.ended.wait()
-
-    settings = gateway.loaded.settings
-    app = GatewayApp(
-        gateway,
-        on_quit=drained,
-        ascii=settings.ui.ascii,
-        clock=gateway.clock,
-        keymap=dict(settings.keys),
-        program=_program(),
-    )
-    app.prepare = _preparer(gateway.loaded)
-
-    async def follow_signals() -> None:
-        await stop.draining.wait()
-        # A terminal that hung up is none any more: asking it fails.
-        if not sys.stdin.isatty():
-            app.hang_up()
-        if app.is_running and not is_leaving:
-            app.begin_quit()
-
-    follower = spawn("follow signals", follow_signals())
-    try:
-        if await app.run_async() is QuitReason.FORCE:
-            stop.forced.set()
-    finally:
-        follower.cancel()
 
 
 # ---------------------------------------------------------------------- commands
@@ -323,10 +243,11 @@ def claude(ctx: click.Context, label: str | None, args: tuple[str, ...]) -> int:
     ARGS go to claude as they are. Its environment is your own, plus what points it here.
     Claude Code's own help: sbgw-tui claude -- --help
     """
+    from tui.front import launch_settings
     from tui.launcher import launch_claude
 
     loaded = load_settings(ctx)
-    settings = _launch_settings(loaded, gateway_arguments=gateway_arguments(ctx), label=label)
+    settings = launch_settings(loaded, gateway_arguments=gateway_arguments(ctx), label=label)
     return launch_claude(args, settings=settings, env=os.environ, cwd=Path.cwd())
 
 
@@ -343,11 +264,12 @@ def codex(ctx: click.Context, label: str | None, args: tuple[str, ...]) -> int:
     ARGS go to codex after the overrides that point it here; nothing is written into its home.
     Codex's own help: sbgw-tui codex -- --help
     """
+    from tui.front import launch_settings
     from tui.launcher import launch_codex
 
     loaded = load_settings(ctx)
     arguments = gateway_arguments(ctx)
-    settings = _launch_settings(loaded, "openai", gateway_arguments=arguments, label=label)
+    settings = launch_settings(loaded, "openai", gateway_arguments=arguments, label=label)
     return launch_codex(args, settings=settings, env=os.environ, cwd=Path.cwd())
 
 
@@ -414,5 +336,8 @@ def trust(ctx: click.Context, file: Path, undo: bool) -> int:
     return 0
 
 
-for _command in (*COMMANDS, *INSTALL_COMMANDS, *REPORT_COMMANDS, doctor, init):
+for _command in (
+    *(*COMMANDS, *INSTALL_COMMANDS, *REPORT_COMMANDS, *VERIFICATION_COMMANDS),
+    *(attach, doctor, init),
+):
     cli.add_command(_command)

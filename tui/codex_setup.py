@@ -110,6 +110,7 @@ def codex_launch(
         "x-sbgw-project": header_safe(labels.project or ""),
         "x-sbgw-branch": header_safe(labels.branch or ""),
         "x-sbgw-label": header_safe(labels.label or ""),
+        "x-sbgw-pane": header_safe(labels.pane or ""),
     }
     provider = {
         "name": _string("sbgw-tui"),

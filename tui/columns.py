@@ -195,6 +195,13 @@ def _cost(row: TurnRow, _now: float, _width: int) -> Span:
     return cost_text(row), role
 
 
+def _cache(row: TurnRow, _now: float, _width: int) -> Span:
+    """What it read from the cache; a word where the cache should have been warm and was not."""
+    if row.cold is not None:
+        return "cold", "warn"
+    return _tokens(row, row.cache_read_tokens), "text"
+
+
 def _saved(row: TurnRow, _now: float, _width: int) -> Span:
     return saving_text.cell(row)
 
@@ -243,7 +250,7 @@ COLUMNS = (
     Column("kind", "KIND", 9, 2, _plain(lambda r: r.kind), most=16, share=1),
     Column("model", "MODEL", 15, 0, _model, most=44, share=3),
     Column("in", "IN", 5, 5, _plain(lambda r: _tokens(r, r.input_tokens)), "right"),
-    Column("cache", "CACHE", 5, 4, _plain(lambda r: _tokens(r, r.cache_read_tokens)), "right"),
+    Column("cache", "CACHE", 5, 4, _cache, "right"),
     Column("out", "OUT", 6, 1, _plain(_output), "right"),
     Column("cost", "COST", fmt.COST_WIDTH, 0, _cost, "right", tail=1),
     Column("saved", "SAVED", saving_text.GAIN_WIDTH, 3, _saved, "right"),
@@ -321,9 +328,14 @@ def titles(columns: Layout, sorted_by: str = "age") -> Line:
     return tuple(spans)
 
 
-def row_line(row: TurnRow, columns: Layout, now: float, *, selected: bool = False) -> Line:
-    """A turn as one line of the list at wall time ``now``; the mark shows the selection."""
-    spans: list[Span] = [("▌ " if selected else "  ", "accent")]
+def row_line(
+    row: TurnRow, columns: Layout, now: float, *, selected: bool = False, marked: bool = False
+) -> Line:
+    """A turn as one line of the list at wall time ``now``.
+
+    The first mark shows the selection, the second one that it is of the pane that is chosen.
+    """
+    spans: list[Span] = [(("▌" if selected else " ") + ("•" if marked else " "), "accent")]
 
     def add(text: str, role: str) -> None:
         if spans[-1][1] == role:

@@ -78,7 +78,7 @@ class CommandActions(_Base):
         if result.ok and remember and result.data.get("persisted") is True:
             text += " It will be at its next start, too."
         elif result.ok and not remember:
-            text += " Until you quit."
+            text += " Until it stops." if self._shared.state.is_attached else " Until you quit."
         self._say(text, is_bad=not result.ok or (remember and is_unkept(result)))
 
     async def _set_shadow(self) -> None:
@@ -112,15 +112,6 @@ class CommandActions(_Base):
 
     # -- agents ------------------------------------------------------------------------------
 
-    def action_agent(self, name: str) -> None:
-        """Give the terminal to ``claude`` or ``codex`` until it ends."""
-        agent = AGENTS[name]
-        problem = self._why_no_agent()
-        if problem is not None:
-            self._say(problem, is_bad=True)
-        else:
-            self._begin(f"run {name}", self._run_agent(agent))
-
     def _why_no_agent(self) -> str | None:
         gateway = self._shared.state.gateway
         if self.prepare is None:
@@ -132,6 +123,7 @@ class CommandActions(_Base):
         return None if gateway.url else "The gateway has not answered yet."
 
     async def _run_agent(self, agent: Agent) -> None:
+        """Give the terminal to an agent until it ends."""
         url = self._shared.state.gateway.url
         if self.prepare is None or url is None:
             return

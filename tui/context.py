@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from server.clock import Clock
 from server.engine import EngineClient
 from tui.keys import Facts, Key
 from tui.state import LiveState
+from tui.terminal.panes import Panes
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Context:
     keys: tuple[Key, ...]
     program: str = "sbgw-tui"
     """What to type to run this program."""
+    panes: Panes = field(default_factory=Panes)
+    """The agents that run in panes."""
 
     def facts(self) -> Facts:
         """What decides which keys can do something now."""
@@ -30,6 +33,7 @@ class Context:
             is_draining=state.gateway.draining,
             can_copy=has_rows or (state.gateway.url is not None and not is_filtered),
             is_filtered=is_filtered,
+            has_panes=bool(self.panes.all),
         )
 
     def key(self, key_id: str) -> Key:

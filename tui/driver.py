@@ -8,13 +8,25 @@ the event loop, and with it every agent that works through the gateway.
 from __future__ import annotations
 
 import contextlib
+from enum import Enum
 from queue import Full
 from typing import IO, Any, cast
 
 from rich.traceback import Traceback
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.drivers.linux_driver import LinuxDriver
 
 _CLOSE_S = 1.0
+
+
+class _Key(Enum):
+    """Keys of plain terminals that the toolkit does not know."""
+
+    ALT_ENTER = "alt+enter"
+
+
+# Else it comes as enter alone, which sends a half-written prompt to the agent in a pane.
+cast(dict[str, Any], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (_Key.ALT_ENTER,)
 
 
 class _Terminal:

@@ -14,7 +14,7 @@ from typing import Any
 
 from server.private_files import replace
 from tui import format as fmt
-from tui.rows import text_of
+from tui.rows import mappings_in, text_of
 
 BODY_FILE = "body.json"
 FOLDER = "exports"
@@ -50,6 +50,14 @@ def curl(detail: Mapping[str, Any], url: str | None) -> str:
 def as_json(detail: Mapping[str, Any]) -> bytes:
     """All that is recorded of a turn, indented: figures and names, no text of a prompt."""
     return (json.dumps(dict(detail), indent=2, ensure_ascii=True, default=str) + "\n").encode()
+
+
+def write_request(turn_id: str, story: Mapping[str, Any], home: str) -> Path:
+    """Write a kept request with its texts, masked as it was kept; see ``write``."""
+    blocks = [
+        {n: b.get(n) for n in ("part", "title", "text")} for b in mappings_in(story.get("blocks"))
+    ]
+    return write({"id": f"{turn_id}-request", "blocks": blocks}, home)
 
 
 def write(detail: Mapping[str, Any], home: str) -> Path:

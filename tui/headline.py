@@ -13,7 +13,7 @@ from typing import Any
 from tui import format as fmt
 from tui import saving_text
 from tui.lines import EMPTY, Line, clip, join, line, spread, width_of
-from tui.rows import mapping_of
+from tui.rows import mapping_of, mappings_in, text_of
 from tui.state import LiveState, Trouble
 from tui.sums import Saved
 
@@ -34,6 +34,10 @@ SHRINK = (
     "list",
     "rate",
     "demo",
+    "attached",
+    "capture",
+    "verify",
+    "lent",
     "money",
     "unpriced",
     "saved",
@@ -54,7 +58,10 @@ _BARS = "▁▂▃▄▅▆▇"
 _LOGIN_WINDOWS = (
     ("anthropic-ratelimit-unified-5h", "5h"),
     ("anthropic-ratelimit-unified-7d", "week"),
+    ("codex-primary", "codex"),
+    ("codex-secondary", "codex"),
 )
+_WEEK_MINUTES = 10_080
 _NEARLY_USED = 0.85
 _MOST_USED = 100.0
 
@@ -95,8 +102,10 @@ def headline(state: LiveState, width: int, now: float | None = None) -> Line:
     return EMPTY
 
 
-def mode_badge(shadow: bool | None) -> Line:
+def mode_badge(shadow: bool | None, *, is_away: bool = False) -> Line:
     """What happens to requests, unmistakable without colour: the word, in reverse."""
+    if is_away:
+        return line((" AWAY ", "warn-badge"))
     if shadow is None:
         return line((" ? ", "warn-badge"))
     return line((" SHADOW ", "shadow-badge")) if shadow else line((" LIVE ", "live-badge"))
@@ -104,6 +113,7 @@ def mode_badge(shadow: bool | None) -> Line:
 
 def _left(state: LiveState) -> tuple[Item, ...]:
     gateway, totals = state.gateway, state.totals
+    is_away = state.unreachable is not None
     url = fmt.neutralise(gateway.url, 60) or "starting"
     bare = url.partition("://")[2] or url
     version = fmt.neutralise(gateway.version, 20)
@@ -117,45 +127,99 @@ def _left(state: LiveState) -> tuple[Item, ...]:
     return (
         Item("name", (line(("sbgw-tui", "strong")), EMPTY)),
         Item("version", (line((version, "muted")) if version else EMPTY, EMPTY)),
-        Item("mode", (mode_badge(gateway.shadow),)),
-        Item("drain", drain if gateway.draining else (EMPTY,)),
+        Item("mode", (mode_badge(gateway.shadow, is_away=is_away),)),
+        Item("lent", (EMPTY,) if is_away else _lent(state.verifier)),
+        Item("verify", (EMPTY,) if is_away else _verifies(state.verifier)),
+        Item(
+            "attached",
+            (line((" ATTACHED ", "tab-badge")), EMPTY) if state.is_attached else (EMPTY,),
+        ),
+        Item("drain", drain if gateway.draining and not is_away else (EMPTY,)),
         Item("demo", (line((" DEMO ", "demo-badge")),) if gateway.demo else (EMPTY,)),
+        Item("capture", _capture(captures=gateway.captures)),
         Item("address", (line((url, "link")), line((bare, "link")), EMPTY)),
         Item("flight", (line((f"▶ {flight} in flight", role)), line((f"▶ {flight}", role)), EMPTY)),
     )
 
 
+def _lent(verifier: Mapping[str, Any]) -> tuple[Line, ...]:
+    """What is live although the mode says shadow: never dropped, only shortened."""
+    leases = mappings_in(verifier.get("leases"))
+    if not leases:
+        return (EMPTY,)
+    first = fmt.neutralise(text_of(leases[0].get("name")) or "?", 20)
+    more = f" +{len(leases) - 1}" if len(leases) > 1 else ""
+    return (
+        line((f" {first}{more} LIVE ", "live-badge")),
+        line((f" {len(leases)} LIVE ", "live-badge")),
+    )
+
+
+def _verifies(verifier: Mapping[str, Any]) -> tuple[Line, ...]:
+    """That a sample of requests also goes to other companies: never dropped, only shortened."""
+    if verifier.get("consent") is not True:
+        return (EMPTY,)
+    return line((" VERIFY ", "warn-badge")), line((" V ", "warn-badge"))
+
+
+def _capture(*, captures: bool) -> tuple[Line, ...]:
+    """That prompts are written to the disk: never dropped, only shortened."""
+    if not captures:
+        return (EMPTY,)
+    return line((" CAPTURE ", "warn-badge")), line((" C ", "warn-badge"))
+
+
 def _right(state: LiveState, now: float | None = None) -> tuple[Item, ...]:
     totals = state.totals
+    is_login = not totals.today_usd and bool(totals.today_list_usd)
+    money = _money(totals.today_usd, totals.today_estimated_usd)
     return (
-        Item("windows", _windows(state.providers)),
+        Item("windows", _windows(state.providers, now)),
         Item("spark", (_spark(state, now), EMPTY)),
         Item("rate", _rate(totals.requests_per_min)),
-        Item("money", _money(totals.today_usd, totals.today_estimated_usd)),
-        Item("list", _list_price(totals.today_list_usd)),
+        # A login is billed nothing: its list price alone is the day's figure.
+        Item("money", (EMPTY,) if is_login else money),
+        Item("list", _list_price(totals.today_list_usd, is_alone=is_login)),
         Item("unpriced", _unpriced(totals.today_unpriced)),
         Item("saved", _saved(state.savings.today, state.gateway.shadow)),
         Item("lag", _lag(totals.loop_lag_ms)),
     )
 
 
-def _windows(providers: Mapping[str, Mapping[str, Any]]) -> tuple[Line, ...]:
+def _windows(
+    providers: Mapping[str, Mapping[str, Any]], now: float | None = None
+) -> tuple[Line, ...]:
     """How much of a login's 5-hour and weekly windows is used; vendors tell it to logins only."""
     shown: list[Line] = []
-    for name, short in _LOGIN_WINDOWS:
-        used = _used(providers, name)
+    for name, word in _LOGIN_WINDOWS:
+        used = _used(providers, name, now)
         if used is not None:
+            short = f"{word} {_length(providers, name)}".strip()
             role = "bad" if used >= 1 else "warn" if used >= _NEARLY_USED else "strong"
             shown.append(line((f"{short} ", "muted"), (f"{used:.0%}", role)))
     return (join(shown, " "), shown[0], EMPTY) if shown else (EMPTY,)
 
 
-def _used(providers: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
+def _length(providers: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """How long a window is, where the vendor says so: ``5h``, ``week``."""
+    for provider in providers.values():
+        fields = mapping_of(mapping_of(provider.get("rate_limits")).get(name))
+        minutes = str(fields.get("window-minutes", ""))
+        if minutes.isdecimal():
+            return "week" if int(minutes) == _WEEK_MINUTES else fmt.age(int(minutes) * 60.0)
+    return ""
+
+
+def _used(providers: Mapping[str, Mapping[str, Any]], name: str, now: float | None) -> float | None:
+    """The part of a window that is used; nothing once it has opened anew, which nobody told."""
     for provider in providers.values():
         fields = mapping_of(mapping_of(provider.get("rate_limits")).get(name))
         try:
             used = float(fields.get("utilization", ""))
+            reset = float(fields.get("reset", "inf"))
         except (TypeError, ValueError):
+            continue
+        if now is not None and reset <= now:
             continue
         if 0 <= used <= _MOST_USED:
             return used
@@ -194,10 +258,16 @@ def _money(today: float | None, estimated: float | None) -> tuple[Line, ...]:
     )
 
 
-def _list_price(amount: float | None) -> tuple[Line, ...]:
+def _list_price(amount: float | None, *, is_alone: bool = False) -> tuple[Line, ...]:
     if not amount:
         return (EMPTY,)
     shown = fmt.total(amount)
+    if is_alone:
+        return (
+            line(("today ", "muted"), (shown, "strong"), (" list price, not billed", "muted")),
+            line(("today ", "muted"), (f"{shown}L", "strong")),
+            line((f"{shown}L", "strong")),
+        )
     return (
         line(("+ ", "muted"), shown, (" list price, not billed", "muted")),
         line(("+", "muted"), f"{shown}L"),
@@ -255,7 +325,7 @@ def summary(state: LiveState, width: int, now: float) -> Line:
     """Everything in one line, for a terminal that is too small for a list."""
     gateway, totals = state.gateway, state.totals
     parts = [
-        mode_badge(gateway.shadow),
+        mode_badge(gateway.shadow, is_away=state.unreachable is not None),
         line((" DRAINING ", "warn-badge")) if gateway.draining else EMPTY,
         line(f"{totals.in_flight} in flight"),
         line(

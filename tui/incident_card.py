@@ -23,6 +23,7 @@ def card(incident: Incident, found: Toll, width: int) -> list[Line]:
         ("cause", fmt.neutralise(incident.cause, 300), "text"),
         ("turns", _touched(found), "text"),
         ("recovered", _recovered(found), "bad" if found.failed else "good"),
+        ("cost", _cost(found), "text"),
     ]
     lines: list[Line] = [EMPTY, line((f" {title}", "title"))]
     for label, text, role in rows:
@@ -38,6 +39,14 @@ def _touched(found: Toll) -> str:
         return "none of those in the list was touched"
     sessions = f" of {fmt.plural(found.sessions, 'session')}" if found.sessions else ""
     return f"{fmt.plural(found.turns, 'turn')}{sessions} met it"
+
+
+def _cost(found: Toll) -> str:
+    if not found.turns:
+        return ""
+    paid = f", {fmt.total(found.elsewhere_usd)} of it elsewhere" if found.elsewhere else ""
+    unknown = f"; {fmt.plural(found.unpriced, 'turn')} unpriced" if found.unpriced else ""
+    return f"{fmt.total(found.cost_usd)} for those turns{paid}{unknown}"
 
 
 def _recovered(found: Toll) -> str:

@@ -38,6 +38,12 @@ class Toll:
     """Served by this one after all."""
     failed: int = 0
     running: int = 0
+    cost_usd: float = 0.0
+    """What they cost together, as far as it is known; list prices included."""
+    elsewhere_usd: float = 0.0
+    """The part that another provider was paid."""
+    unpriced: int = 0
+    """Those that cost an unknown amount."""
 
 
 def is_out(provider: Mapping[str, Any]) -> bool:
@@ -72,15 +78,21 @@ def toll(incident: Incident, rows: Iterable[TurnRow]) -> Toll:
     """Count the turns that tried the provider in vain while it was out."""
     counts = {"elsewhere": 0, "again": 0, "failed": 0, "running": 0}
     sessions: set[str] = set()
-    turns = 0
+    turns = unpriced = 0
+    cost = elsewhere = 0.0
     for row in rows:
         if (fate := _fate(incident, row)) is None:
             continue
         turns += 1
         counts[fate] += 1
+        cost += row.cost_usd or 0.0
+        elsewhere += (row.cost_usd or 0.0) if fate == "elsewhere" else 0.0
+        unpriced += row.cost_usd is None and row.is_unpriced and not row.is_open
         if row.session is not None:
             sessions.add(row.session)
-    return Toll(turns, len(sessions), **counts)
+    return Toll(
+        turns, len(sessions), **counts, cost_usd=cost, elsewhere_usd=elsewhere, unpriced=unpriced
+    )
 
 
 def _fate(incident: Incident, row: TurnRow) -> str | None:

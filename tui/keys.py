@@ -10,25 +10,36 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tui.key_names import problem
+
 EVERYWHERE = "everywhere"
 LIVE = "live"
 SAVINGS = "savings"
 PROVIDERS = "providers"
 ROUTES = "routes"
+AGENTS = "agents"
 LOG = "log"
 DETAIL = "detail"
+REQUEST = "request"
 SESSIONS = "sessions"
 HELP = "help"
 CONFIRM = "confirm"
+LEAVING = "quitting"
 GO_LIVE = "going live"
 EDIT = "editing a route"
+START = "starting an agent"
+FULL = "the whole terminal"
+PANE = "a pane"
 
-QUESTIONS = frozenset({CONFIRM, GO_LIVE, EDIT})
-"""What lies over a screen and hides its keys."""
+QUIT_NOW = "quit.now"
+"""The id of the key that works whatever is shown."""
 
-TABS = (LIVE, SAVINGS, PROVIDERS, ROUTES, LOG)
+QUESTIONS = frozenset({CONFIRM, LEAVING, GO_LIVE, EDIT, START, FULL, PANE})
+"""What lies over a screen and hides its keys; a pane that has the keyboard does the same."""
+
+TABS = (LIVE, SAVINGS, PROVIDERS, ROUTES, AGENTS, LOG)
 """The screens that have a number, in their order; the id of each one's key is ``screen.NAME``."""
-FULL_SCREENS = (*TABS, SESSIONS, DETAIL, HELP)
+FULL_SCREENS = (*TABS, SESSIONS, DETAIL, REQUEST, HELP)
 """Where the keys of ``EVERYWHERE`` work too."""
 
 _ABOVE_LIVE = FULL_SCREENS[1:]
@@ -60,6 +71,8 @@ class Facts:
     can_copy: bool = True
     is_filtered: bool = False
     """Whether a filter is on; without rows it is what hides them."""
+    has_panes: bool = False
+    """Whether an agent is in a pane."""
 
 
 def _move(name: str, keys: str, text: str) -> Key:
@@ -97,7 +110,15 @@ TABLE: tuple[Key, ...] = (
         "Next order: newest, cost, saving, duration, cost a minute.",
         (LIVE,),
     ),
-    Key("live.sessions", "w", "sessions", "The turns by session.", (LIVE,), True, "sessions"),
+    Key(
+        "live.sessions",
+        "w",
+        "sessions",
+        "The turns by project and session.",
+        (LIVE,),
+        True,
+        "sessions",
+    ),
     Key("live.shorter", "left_square_bracket", "window(-1)", "Look back less far.", (LIVE,)),
     Key("live.longer", "right_square_bracket", "window(1)", "Look back farther.", (LIVE,)),
     Key(
@@ -110,10 +131,29 @@ TABLE: tuple[Key, ...] = (
         "sort",
     ),
     Key(
+        "sessions.group",
+        "v",
+        "group",
+        "With the projects, or the sessions alone.",
+        (SESSIONS,),
+        True,
+        "projects",
+    ),
+    Key(
+        "sessions.shorter",
+        "left_square_bracket",
+        "window(-1)",
+        "Add up less far back.",
+        (SESSIONS,),
+    ),
+    Key(
+        "sessions.longer", "right_square_bracket", "window(1)", "Add up farther back.", (SESSIONS,)
+    ),
+    Key(
         "sessions.turns",
         "enter",
         "turns",
-        "Show only this session's turns in the list.",
+        "Show only these turns in the list.",
         (SESSIONS,),
         True,
         "turns",
@@ -124,6 +164,24 @@ TABLE: tuple[Key, ...] = (
         "copy",
         "Copy the turn's id; while the list is empty, the two set-up lines.",
         (LIVE, DETAIL),
+    ),
+    Key(
+        "detail.request",
+        "v",
+        "request",
+        "The request block by block, and what changed since the call before.",
+        (DETAIL,),
+        True,
+        "request",
+    ),
+    Key("request.fold", "enter", "fold", "Unfold a part, or fold it.", (REQUEST,), True, "fold"),
+    Key("request.copy", "y", "copy", "Copy the text that is shown.", (REQUEST,), True, "copy"),
+    Key(
+        "request.export",
+        "w",
+        "export",
+        "Write the request's text to a file; asks a second time.",
+        (REQUEST,),
     ),
     Key(
         "detail.curl",
@@ -147,10 +205,10 @@ TABLE: tuple[Key, ...] = (
         "savings.period",
         "t",
         "period",
-        "Show today, or everything on record.",
+        "The next period: today, 7 days, 30 days, everything on record.",
         (SAVINGS,),
         True,
-        "today/all",
+        "period",
     ),
     Key("log.level", "l", "level", "Show less of the log, or all of it.", (LOG,), True, "level"),
     Key("log.follow", "f", "follow", "Follow the end of the log, or stop.", (LOG,), True, "follow"),
@@ -162,6 +220,72 @@ TABLE: tuple[Key, ...] = (
     _move("half_down", "ctrl+d", "Down half a page."),
     _move("top", "g,home", "To the top; of the turns, the newest."),
     _move("bottom", "G,end", "To the bottom; of the turns, the oldest."),
+    Key(
+        "agents.enter",
+        "enter",
+        "enter_pane",
+        "Give the keyboard to the chosen pane; ctrl+] takes it back.",
+        (AGENTS,),
+        True,
+        "type",
+    ),
+    Key("agents.next", "tab", "choose_pane(1)", "Choose the next pane.", (AGENTS,)),
+    Key("agents.previous", "shift+tab", "choose_pane(-1)", "Choose the pane before.", (AGENTS,)),
+    Key(
+        "agents.zoom",
+        "z",
+        "zoom_pane",
+        "Only the chosen pane, or all of them beside Live.",
+        (AGENTS,),
+        True,
+        "zoom",
+    ),
+    Key("agents.beside", "v", "beside", "Show or hide Live beside the panes.", (AGENTS,)),
+    Key(
+        "agents.full",
+        "f",
+        "app.full_screen",
+        "Lend the whole terminal to an agent until it ends.",
+        (AGENTS,),
+        True,
+        "full",
+    ),
+    Key(
+        "agents.restart",
+        "r",
+        "app.restart_pane",
+        "Start the agent of the chosen pane again, once it has ended.",
+        (AGENTS,),
+    ),
+    Key(
+        "agents.close",
+        "d",
+        "app.close_pane",
+        "Close the chosen pane, asking first while its agent runs.",
+        (AGENTS,),
+        True,
+        "close",
+    ),
+    Key(
+        "pane.leave",
+        "ctrl+right_square_bracket",
+        "leave_pane",
+        "Take the keyboard back from a pane; pressed twice it reaches the agent.",
+        (PANE,),
+        True,
+        "gives you the keyboard back; all other keys are the agent's",
+        palette=False,
+    ),
+    Key("start.go", "enter", "start_agent(True)", "Start it there.", (START,), palette=False),
+    Key("start.stay", "escape", "start_agent(False)", "Start nothing.", (START,), palette=False),
+    *(
+        Key(f"full.{name}", key, f"full('{name}')", text, (FULL,), palette=False)
+        for name, key, text in (
+            ("claude", "c", "Run Claude Code in the whole terminal."),
+            ("codex", "x", "Run Codex in the whole terminal."),
+            ("none", "n,escape,q", "Keep the screen."),
+        )
+    ),
     Key("confirm.yes", "y", "confirm(True)", "Do it.", (CONFIRM,), False, palette=False),
     Key(
         "confirm.no",
@@ -171,6 +295,16 @@ TABLE: tuple[Key, ...] = (
         (CONFIRM,),
         palette=False,
     ),
+    Key(
+        "leave.keep",
+        "k",
+        "leaving('keep')",
+        "Leave the screen; a gateway without one goes on at the same address.",
+        (LEAVING,),
+        palette=False,
+    ),
+    Key("leave.stop", "y", "leaving('stop')", "Drain, then stop.", (LEAVING,), palette=False),
+    Key("leave.stay", "n,escape,q", "leaving('stay')", "Stay.", (LEAVING,), palette=False),
     Key("go_live.once", "y", "go_live('once')", "Live until you quit.", (GO_LIVE,), palette=False),
     Key(
         "go_live.remember",
@@ -219,7 +353,7 @@ TABLE: tuple[Key, ...] = (
         "route.mode",
         "m",
         "app.cycle_mode",
-        "Its next mode: observe, canary, live.",
+        "Its next mode: observe, verify, canary, live.",
         (ROUTES,),
         True,
         "mode",
@@ -249,12 +383,13 @@ TABLE: tuple[Key, ...] = (
         "shadow",
     ),
     Key("shadow.all", "S", "all_shadow", "Everything back to shadow at once.", (EVERYWHERE,)),
-    Key("agent.claude", "c", "agent('claude')", "Run Claude Code in this terminal.", (EVERYWHERE,)),
-    Key("agent.codex", "x", "agent('codex')", "Run Codex in this terminal.", (EVERYWHERE,)),
+    Key("agent.claude", "c", "agent('claude')", "Run Claude Code in a pane.", (EVERYWHERE,)),
+    Key("agent.codex", "x", "agent('codex')", "Run Codex in a pane.", (EVERYWHERE,)),
     Key("screen.live", "1", "go('live')", "Live: every turn as it happens.", (EVERYWHERE,)),
     Key("screen.savings", "2", "go('savings')", "Savings: what moving work pays.", (EVERYWHERE,)),
     Key("screen.providers", "3", "go('providers')", "Providers: state and limits.", (EVERYWHERE,)),
     Key("screen.routes", "4", "go('routes')", "Routes: what may go where.", (EVERYWHERE,)),
+    Key("screen.agents", "5", "go('agents')", "Agents: the real ones, in panes.", (EVERYWHERE,)),
     Key("screen.log", "6", "go('log')", "Log: what the gateway reports.", (EVERYWHERE,)),
     Key("back", "escape,q", "back", "Back to where you came from.", _ABOVE_LIVE, True, "back"),
     Key("help", "question_mark,f1", "help", "All keys and signs.", (EVERYWHERE,), True, "help"),
@@ -273,7 +408,7 @@ TABLE: tuple[Key, ...] = (
         "quit",
         "q",
         "app.leave",
-        "Quit, asking first when requests are in flight.",
+        "Quit, asking first when somebody uses the gateway.",
         (LIVE,),
         True,
         "quit",
@@ -299,6 +434,7 @@ _NAMES = {
     "pagedown": "PgDn",
     "up": "↑",
     "down": "↓",
+    "ctrl+right_square_bracket": "ctrl+]",
 }
 
 
@@ -315,7 +451,7 @@ def first(keys: str) -> str:
 def resolve(keymap: Mapping[str, str], table: Sequence[Key] = TABLE) -> tuple[Key, ...]:
     """The table with the user's keys in place of ours.
 
-    Raises ``ValueError`` for an unknown id (naming the nearest), for an empty key, and for a
+    Raises ``ValueError`` for an unknown id (naming the nearest), for what is no key, and for a
     key that would do two things in one context.
     """
     known = {key.id: key for key in table}
@@ -325,6 +461,9 @@ def resolve(keymap: Mapping[str, str], table: Sequence[Key] = TABLE) -> tuple[Ke
             raise ValueError(f"keys: no key is named {name!r}; the nearest is {near[0]!r}")
         if not all(part.strip() for part in keys.split(",")):
             raise ValueError(f"keys: {name!r} is set to {keys!r}, which names no key")
+        for part in _normalise(keys).split(","):
+            if (reason := problem(part)) is not None:
+                raise ValueError(f"keys: {name!r} is set to {part!r}: {reason}")
     changed = tuple(
         replace(key, keys=_normalise(keymap[key.id])) if key.id in keymap else key for key in table
     )
@@ -343,6 +482,8 @@ def _refuse_clashes(table: Iterable[Key]) -> None:
         contexts = key.contexts
         if EVERYWHERE in contexts:
             contexts = (EVERYWHERE, *FULL_SCREENS)  # a question hides the keys behind it
+        if key.id == QUIT_NOW:
+            contexts += (CONFIRM, LEAVING, GO_LIVE, EDIT)  # but not this one
         for context in contexts:
             for name in filter(None, key.keys.split(",")):
                 other = taken.setdefault((context, name), key.id)
@@ -372,6 +513,11 @@ _NEED_TURNS = frozenset(
 )
 
 
+_NEED_PANE = frozenset(
+    f"agents.{name}" for name in ("enter", "next", "previous", "zoom", "restart", "close")
+)
+
+
 def why_not(key: Key, context: str, facts: Facts) -> str | None:
     """Why a key does nothing now, or ``None`` when it does."""
     if context == LIVE and not facts.has_rows:
@@ -387,6 +533,8 @@ def why_not(key: Key, context: str, facts: Facts) -> str | None:
         return "already draining"
     if key.id.startswith("agent.") and facts.is_draining:
         return "the gateway is draining"
+    if key.id in _NEED_PANE and not facts.has_panes:
+        return "no pane is open"
     if key.id == f"screen.{context}":
         return "already here"
     return None

@@ -83,6 +83,8 @@ class Labels:
     project: str | None = None
     branch: str | None = None
     label: str | None = None
+    pane: str | None = None
+    """The pane of the screen the agent runs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def _headers(existing: str, key: str, labels: Labels) -> str:
         "project": header_safe(labels.project or ""),
         "branch": header_safe(labels.branch or ""),
         "label": header_safe(labels.label or ""),
+        "pane": header_safe(labels.pane or ""),
         "nested": str(depth),
     }
     lines = [f"{_OWN_PREFIX}{name}: {value}" for name, value in own.items() if value]

@@ -68,6 +68,8 @@ class LaunchSettings:
     gateway_arguments: tuple[str, ...] = ()
     """Flags a started gateway gets as well (``--config``, ``--port``); paths absolute."""
     label: str | None = None
+    pane: str | None = None
+    """The pane of the screen that the agent is to run in."""
 
 
 def say_on_stderr(line: str) -> None:
@@ -249,7 +251,12 @@ def _target(settings: LaunchSettings, url: str) -> GatewayTarget:
 
 def labels_of(settings: LaunchSettings, env: Mapping[str, str], cwd: Path) -> Labels:
     """What the cost of a session in ``cwd`` is read by."""
-    return Labels(project=project_name(cwd, home_of(env)), branch=branch(cwd), label=settings.label)
+    return Labels(
+        project=project_name(cwd, home_of(env)),
+        branch=branch(cwd),
+        label=settings.label,
+        pane=settings.pane,
+    )
 
 
 def about_gateway(found: Found, settings: LaunchSettings, *, is_seen: bool) -> str | None:

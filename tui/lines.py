@@ -143,6 +143,11 @@ def wrap(text: object, width: int, role: str = "text") -> list[Line]:
     return lines
 
 
+def chopped(text: str, width: int, role: str = "text") -> list[Line]:
+    """Neutralised text with its blanks, cut wherever ``width`` cells are full."""
+    return [((piece, role),) for piece in _pieces(neutralise(text), width)]
+
+
 def _pieces(word: str, width: int) -> list[str]:
     """A word cut into pieces that each fit ``width``."""
     pieces: list[str] = []

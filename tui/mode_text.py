@@ -19,8 +19,8 @@ MODES: Mapping[str, str] = {
     "live": "moves",
 }
 
-CYCLE = ("observe", "canary", "live")
-"""The modes one goes through with a key; ``verify`` is set in the settings."""
+CYCLE = ("observe", "verify", "canary", "live")
+"""The modes one goes through with a key."""
 
 _KIND_WORDS: Mapping[str, str] = {
     "title": "titles", "rename": "renames", "recap": "recaps", "web_digest": "web-page digests",
@@ -105,12 +105,15 @@ def mode_question(
         share = count_of(mapping_of(routing.get("modes")).get("canary_percent"))
         part = "a share" if share is None else f"{share} %"
         parts = [f"canary: {part} of {name} moves, the rest stays."]
-    if wanted != "observe":
+    if wanted == "verify":
+        whom = goes or "where its class goes"
+        parts.append(f"Once you consent (sbgw-tui verify on), the text of a sample goes to {whom}.")
+    elif wanted != "observe":
         parts.append(f"It goes to {goes}." if goes else "It goes where its class goes.")
         parts.append("The text of those turns leaves for that company.")
     if saved is not None and saved.priced:
         net = saving_text.gain_total(saved.usd)
         parts.append(f"{fmt.plural(saved.turns, 'turn')} on record would net {net}.")
-    if shadow is not False:
+    if shadow is not False and wanted != "verify":
         parts.append("It counts once shadow is off.")
     return " ".join(parts)

@@ -251,9 +251,11 @@ def detail(name: str, provider: Provider, width: int) -> list[Line]:
         *_key(name, provider, width),
         *_held(provider, width),
         *_pair("requests", _counts(provider), width),
+        *_pair("under way", _under_way(provider), width),
         *_pair("first byte", _first_byte(provider), width),
         *_last_error(provider, width),
         *_said("probe", health.probe_text(provider), width),
+        *_learned(provider, width),
     ]
     return [*lines, *_limits(provider, width)]
 
@@ -303,6 +305,23 @@ def _counts(provider: Provider) -> str:
         return "none since the gateway started"
     share = f" ({(errors or 0) / requests:.1%})" if errors else ""
     return f"{requests:,}, {fmt.plural(errors or 0, 'error')}{share}"
+
+
+def _under_way(provider: Provider) -> str | None:
+    running, waiting = count_of(provider.get("in_flight")), count_of(provider.get("waiting"))
+    if not running and not waiting:
+        return None
+    return f"{running or 0:,}" + (f", {waiting:,} waiting for a place" if waiting else "")
+
+
+def _learned(provider: Provider, width: int) -> list[Line]:
+    """What its models refused, and are not sent any more."""
+    lines: list[Line] = []
+    for model, words in mapping_of(provider.get("learned")).items():
+        said = ", ".join(str(word) for word in words) if isinstance(words, list) else ""
+        label = "" if lines else "learned"
+        lines += _pair(label, f"{model} takes {said}" if said else None, width)
+    return lines
 
 
 def _first_byte(provider: Provider) -> str | None:

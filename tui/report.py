@@ -56,6 +56,9 @@ def report_text(report: Json) -> str:
         lines += [title, *_table(report["by"][group]), ""]
     if report["losses"]:
         lines += ["Losses", *(f"  {harmless(text, 200)}" for text in report["losses"]), ""]
+    if report.get("comparisons_usd"):
+        spent = usd(report["comparisons_usd"])
+        lines += [f"Comparing answers in the background cost {spent} beside all this.", ""]
     if report.get("cold"):
         lines += ["Cold caches", *_cold(report["cold"]), ""]
     if report["prefix"]:
@@ -184,7 +187,7 @@ def _cold(cold: Json) -> Iterable[str]:
 def _prefix(prefix: Json) -> Iterable[str]:
     rows = [("part", "tokens", "cost a turn")]
     for part in prefix["parts"]:
-        rows.append((part["name"], f"{part['tokens']:,}", usd(part["usd_per_turn"])))
+        rows.append((harmless(part["name"]), f"{part['tokens']:,}", usd(part["usd_per_turn"])))
     return _columns(rows)
 
 

@@ -6,12 +6,14 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from tui.command_base import load_settings, say
+from tui.progress import bar, counted
 
 if TYPE_CHECKING:
     from server.backtest_prices import PriceBook
@@ -139,36 +141,27 @@ def _prices(settings: Settings) -> PriceBook:
 
 
 def _report(loaded: Loaded, since_s: float | None) -> dict[str, Any]:
-    from server.cold import ColdFinder, summary
-    from server.ledger_history import history
-    from server.report import build
-    from server.report_advice import advice_on, prefix_of
-    from server.savings_assumptions import assumptions
+    from server.ledger_history import how_many
+    from server.report_make import TURNS_AT_ONCE, make_report
 
-    prices = _prices(loaded.settings)
-    finder, colds, turns, latest = ColdFinder(prices.rates_here), [], [], {}
-    for turn in history(loaded.paths.ledger_file, _begin(since_s), with_blocks=True):
-        cold = finder.add(turn)
-        if cold is not None:
-            colds.append(cold)
-        if turn.blocks and turn.session:
-            latest[turn.session] = turn
-        # Digests of a week of turns would not fit into memory.
-        turns.append(turn._replace(blocks=None))
-    prefix = prefix_of(latest.values(), prices)
-    advice = advice_on(turns, prefix, loaded.settings, prices)
-    parts = {"prefix": prefix, "cold": summary(colds) if colds else None}
-    return build(turns, **parts, advice=advice, assumptions=assumptions())
+    settings = loaded.settings
+    path, since = loaded.paths.ledger_file, _begin(since_s)
+    with bar("reading the record", how_many(path, since)) as step:
+        pause = partial(step, TURNS_AT_ONCE)
+        return make_report(path, settings, _prices(settings), since=since, pause=pause)
 
 
 def _backtest(loaded: Loaded, settings: Settings, since_s: float | None) -> dict[str, Any]:
     from server.backtest import backtest as replay
     from server.backtest_plan import Replan
-    from server.ledger_history import history
+    from server.ledger_history import history, how_many
     from server.limits import plans
 
-    turns = history(loaded.paths.ledger_file, _begin(since_s))
-    found = replay(turns, Replan(settings), _prices(settings), plans(settings.providers)).as_json()
+    path, since = loaded.paths.ledger_file, _begin(since_s)
+    with bar("replaying the record", how_many(path, since)) as step:
+        turns = counted(history(path, since), step)
+        done = replay(turns, Replan(settings), _prices(settings), plans(settings.providers))
+    found = done.as_json()
     return found | {"missing_keys": _missing(loaded, settings, found)}
 
 

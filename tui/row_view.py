@@ -47,6 +47,8 @@ class RowView:
         """Wall time before which a turn that has ended is outside the window."""
         self.follow = True
         self.frozen_at: float | None = None
+        self.pane: str | None = None
+        """The pane whose turns are marked."""
 
     # -- rows ---------------------------------------------------------------------------------
 

@@ -116,6 +116,18 @@ class Projected:
 
 
 @dataclass(frozen=True, slots=True)
+class Chill:
+    """Why a turn found its prompt cache cold; from ``server.cold.Cold.as_json``."""
+
+    cause: str
+    text: str
+    """A sentence."""
+    tokens: int
+    usd: float | None
+    """``None`` unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRow:
     """One turn as the list shows it; from ``server.record.Turn.summary``. Times in seconds."""
 
@@ -161,6 +173,10 @@ class TurnRow:
     """How long what it wrote or read is cached at the least, ``None`` when nothing was."""
     words: str
     """Everything a filter may look for, in lower case, a line each."""
+    pane: str | None = None
+    """The pane of the screen its agent runs in."""
+    cold: Chill | None = None
+    """``None``: it was not cold, or nobody knows."""
 
     @property
     def is_open(self) -> bool:
@@ -212,6 +228,8 @@ def row_from(summary: Mapping[str, Any], seq: int) -> TurnRow | None:
         context_tokens=_context(summary),
         cache_ttl_s=_cache_ttl(summary),
         words=_words(summary, shown, projected),
+        pane=text_of(summary.get("pane")),
+        cold=cold_from(summary.get("cold")),
     )
 
 
@@ -256,10 +274,30 @@ _SEARCHED = (
 
 def _words(summary: Mapping[str, Any], shown: Shown, projected: Projected | None) -> str:
     parts = [str(shown), projected.target[:_LONGEST_WORD] if projected else ""]
+    if (cold := text_of(mapping_of(summary.get("cold")).get("cause"))) is not None:
+        parts.append(f"cold cache: {cold[:40]}")
     for name in _SEARCHED:
         if (value := text_of(summary.get(name))) is not None:
             parts.append(value[:_LONGEST_WORD])
     return "\n".join(parts).lower()
+
+
+def cold_from(value: object) -> Chill | None:
+    """``turn["cold"]``, without trusting it."""
+    found = mapping_of(value)
+    if (cause := text_of(found.get("cause"))) is None:
+        return None
+    return Chill(
+        cause,
+        text_of(found.get("text")) or "",
+        count_of(found.get("tokens")) or 0,
+        amount_of(found.get("usd")),
+    )
+
+
+def with_cold(row: TurnRow, cold: Chill) -> TurnRow:
+    """The same turn, of which it is known now why its cache was cold."""
+    return replace(row, cold=cold, words=f"{row.words}\ncold cache: {cold.cause[:40]}".lower())
 
 
 def projected_from(summary: Mapping[str, Any]) -> Projected | None:

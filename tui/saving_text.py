@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tui import format as fmt
-from tui.rows import Projected, TurnRow
+from tui.rows import Chill, Projected, TurnRow
 from tui.sums import Saved
 
 GAIN_WIDTH = 9
@@ -102,6 +102,12 @@ def headline(saved: Saved, shadow: bool | None) -> str:
     if shadow is False:
         return "saved" if saved.usd >= 0 else "lost"
     return "would have saved" if saved.usd >= 0 else "would have lost"
+
+
+def cold_note(cold: Chill) -> str:
+    """Why a cache was cold, and what that cost, in one line."""
+    cost = f", {fmt.money(cold.usd)} more" if cold.usd is not None else ""
+    return f"cold cache: {cold.text or cold.cause} {fmt.tokens(cold.tokens)} tokens again{cost}"
 
 
 def note(found: Projected) -> str:

@@ -1,4 +1,4 @@
-"""The savings of a day or of all that is on record, as lines.
+"""The savings of a day, a week, a month or of all that is on record, as lines.
 
 The cache-aware net is the figure; the seed's simple formula stands beside it for comparison only.
 What is unknown or waits for a key is counted apart and is in no sum.
@@ -6,14 +6,17 @@ What is unknown or waits for a key is counted apart and is in no sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tui import format as fmt
-from tui import saving_text
+from tui import report_lines, saving_text
 from tui.lines import EMPTY, Line, Span, beside, clip, join, line, spread, wrap
+from tui.period import Period
 from tui.provider_page import key_env
-from tui.sums import Recent, Saved, Savings
+from tui.rows import mapping_of
+from tui.sums import Saved, Savings
 
 TWO_BLOCKS_FROM = 112
 
@@ -44,26 +47,35 @@ def page(
     width: int,
     *,
     shadow: bool | None,
-    is_today: bool,
+    period: Period,
     key: str,
-    recent: Recent | None = None,
+    report: Mapping[str, Any] | None = None,
+    verification: Sequence[Mapping[str, Any]] = (),
+    verifier: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Line]:
-    """The whole page; ``key`` is what switches between today and all."""
+    """The whole page; ``key`` goes to the next period, ``report`` is the one of this period."""
     if not savings.is_known:
         return [EMPTY, line((" Waiting for the gateway ...", "muted"))]
-    saved = savings.today if is_today else savings.all
+    saved = _sum_of(savings, period, report)
     inner = max(20, width - 2)
-    blocks: list[list[Line]] = [_title(saved, inner, shadow=shadow, is_today=is_today, key=key)]
-    if saved.is_empty:
-        blocks.append(_empty(saved, inner, shadow=shadow, is_today=is_today))
+    if saved is None:
+        title = _title(Saved(), inner, shadow=shadow, period=period, key=key)
+        blocks: list[list[Line]] = [title, [line(("Adding up ...", "muted"))]]
+        saved = Saved()
+    elif saved.is_empty:
+        title = _title(saved, inner, shadow=shadow, period=period, key=key)
+        blocks = [title, _empty(saved, inner, shadow=shadow, period=period)]
     else:
-        blocks.append(_figures(saved, inner))
+        title = _title(saved, inner, shadow=shadow, period=period, key=key)
+        blocks = [title, _figures(saved, inner)]
     if apart := _apart(saved, savings, providers, inner):
         blocks.append(apart)
+    if compared := report_lines.ladder(verification, verifier, inner):
+        blocks.append(compared)
+    if report is not None:
+        blocks.extend(report_lines.blocks(report, inner, is_real=shadow is False))
     if not savings.all.is_empty:
-        blocks.append(_tables(savings, inner, shadow=shadow))
-    if recent is not None and recent.by_model:
-        blocks.append(_recent_tables(recent, inner, shadow=shadow))
+        blocks.append(_tables(savings, inner, shadow=shadow, is_told=report is not None))
     blocks.append(_assumptions(savings.assumptions or ASSUMPTIONS, inner))
     lines = [EMPTY]
     for block in blocks:
@@ -72,14 +84,23 @@ def page(
     return lines
 
 
+def _sum_of(
+    savings: Savings, period: Period, report: Mapping[str, Any] | None
+) -> Saved | None:  # fmt: skip
+    """The sum of a period; ``None`` while the record still adds it up."""
+    if period is Period.TODAY:
+        return savings.today
+    if period is Period.ALL:
+        return savings.all
+    return None if report is None else report_lines.saved_of(mapping_of(report.get("total")))
+
+
 def _title(
-    saved: Saved, width: int, *, shadow: bool | None, is_today: bool, key: str
+    saved: Saved, width: int, *, shadow: bool | None, period: Period, key: str
 ) -> list[Line]:
-    when = "today" if is_today else "on record"
-    other = "all on record" if is_today else "today"
     words = saving_text.headline(saved, shadow)
-    hint = line((f"{key} shows {other}", "muted"))
-    return [spread(line((f"{words} {when}".upper(), "title")), hint, width)]
+    hint = line((f"{key} shows {period.next}", "muted"))
+    return [spread(line((f"{words} {period.words}".upper(), "title")), hint, width)]
 
 
 def _figures(saved: Saved, width: int) -> list[Line]:
@@ -182,10 +203,9 @@ def _missing_keys(savings: Savings, providers: Mapping[str, Mapping[str, Any]]) 
     return [fmt.neutralise(name, 40) for name in dict.fromkeys(found)]
 
 
-def _empty(saved: Saved, width: int, *, shadow: bool | None, is_today: bool) -> list[Line]:
+def _empty(saved: Saved, width: int, *, shadow: bool | None, period: Period) -> list[Line]:
     seen = fmt.plural(saved.observed_turns, "turn")
-    when = "today" if is_today else "on record"
-    head = f"{seen} {when}, and none that could have moved." if saved.observed_turns else ""
+    head = f"{seen} {period.words}, and none that could have moved." if saved.observed_turns else ""
     if shadow is False:
         text = (
             "In live mode, work that another model can do as well goes where the routes say. "
@@ -204,9 +224,14 @@ def _empty(saved: Saved, width: int, *, shadow: bool | None, is_today: bool) -> 
 # -- tables ----------------------------------------------------------------------------------
 
 
-def _tables(savings: Savings, width: int, *, shadow: bool | None) -> list[Line]:
+def _tables(
+    savings: Savings, width: int, *, shadow: bool | None, is_told: bool
+) -> list[Line]:  # fmt: skip
+    """By where it would have gone; by route and kind too, unless a report has told of those."""
     is_real = shadow is False
     target = ("BY TARGET", savings.by_target)
+    if is_told:
+        return _table(*target, width, is_real=is_real)
     others = [("BY ROUTE", savings.by_route), ("BY KIND", savings.by_kind)]
     if width >= TWO_BLOCKS_FROM:
         half = (width - 3) // 2
@@ -222,40 +247,19 @@ def _tables(savings: Savings, width: int, *, shadow: bool | None) -> list[Line]:
     return lines[:-1]
 
 
-def _recent_tables(recent: Recent, width: int, *, shadow: bool | None) -> list[Line]:
-    """By what the record keeps no sums of: over the turns in the list only, and said so."""
-    turns = fmt.plural(recent.turns, "turn")
-    projects = {_folder(name): sums for name, sums in recent.by_project.items()}
-    tables = (
-        ("BY MODEL", recent.by_model),
-        ("BY PROJECT", projects),
-        ("BY SESSION", {name[:_NAME]: sums for name, sums in recent.by_session.items()}),
-    )
-    lines: list[Line] = [line((f"The last {turns}, as the list has them:", "muted"))]
-    for name, rows in tables:
-        lines.extend([*_table(name, rows, width, is_real=shadow is False, reach=""), EMPTY])
-    return lines[:-1]
-
-
-def _folder(path: str) -> str:
-    """The end of a path, where two projects differ."""
-    return path if len(path) <= _NAME else "…" + path[1 - _NAME :]
-
-
 def _table(
     name: str,
     rows: Mapping[str, Saved],
     width: int,
     *,
     is_real: bool,
-    reach: str = ", on record",
 ) -> list[Line]:
     """One row a group: turns, net, its size against the others, and what lost."""
     rows = {group: sums for group, sums in rows.items() if not sums.is_empty}
     room = max(12, min(_NAME, width - 37))
     bar = min(_BAR, width - room - 36)
     bar = bar if bar >= _LEAST_BAR else 0
-    head = f"{fmt.fit(f'{name}{reach}', room)}  {'TURNS':>6}  {'NET':>10}  "
+    head = f"{fmt.fit(f'{name}, on record', room)}  {'TURNS':>6}  {'NET':>10}  "
     most = max((abs(sums.usd) for sums in rows.values()), default=0.0)
     lines = [line((head, "title"))]
     for group, sums in list(rows.items())[:_MOST_ROWS]:

@@ -1,4 +1,4 @@
-"""The sessions as a table, and one of them as a timeline with its sub-agents, as lines."""
+"""Projects, sessions and sub-agents as a tree, and the turns of one of them, as lines."""
 
 from __future__ import annotations
 
@@ -7,124 +7,172 @@ from collections.abc import Iterable, Mapping, Sequence
 from tui import columns
 from tui import format as fmt
 from tui.format import Align
+from tui.groups import UNNAMED, Level, Node, Sums
 from tui.lines import EMPTY, Line, Span, clip, join, line
 from tui.rows import TurnRow
-from tui.sessions import Session
 
 NOBODY = "no session named"
 MOST_TURNS = 300
 """Turns of one session that are drawn, the newest."""
 
 _COLUMNS: tuple[tuple[str, int, int, Align], ...] = (
-    ("SESSION", 9, 0, "left"),
-    ("PROJECT", 14, 76, "left"),
-    ("CLIENT", 11, 100, "left"),
-    ("TURNS", 5, 0, "right"),
+    ("NAME", 24, 0, "left"),
+    ("TURNS", 6, 0, "right"),
     ("LAST", 4, 0, "right"),
-    ("COST", 9, 0, "right"),
+    ("COST", 10, 0, "right"),
     ("$/HOUR", 8, 0, "right"),
-    ("CONTEXT", 10, 56, "right"),
-    ("CACHE", 9, 72, "left"),
-    ("PAYER", 11, 110, "left"),
-    ("AGENTS", 6, 120, "right"),
+    ("CONTEXT", 10, 66, "right"),
+    ("CACHE", 9, 78, "left"),
+    ("PAYER", 11, 92, "left"),
+    ("ERR", 4, 106, "right"),
 )
-"""Title, width, the screen width from which it is shown, alignment."""
+"""Title, width, the screen width from which it is shown, alignment; the name gets what is left."""
 
 
 def titles(width: int) -> Line:
     """The line of column titles."""
-    shown = [c for c in _COLUMNS if width >= c[2]]
-    return (("  ", "title"), *((fmt.fit(t, w, a) + " ", "title") for t, w, _, a in shown))
+    shown = _shown(width)
+    return (("  ", "title"), *((fmt.fit(t, w, a) + " ", "title") for t, w, a in shown))
 
 
-def row(session: Session, width: int, now: float) -> Line:
-    """One session as a line, without the mark of the chosen one."""
-    cells = _cells(session, now)
+def row(node: Node, depth: int, width: int, now: float) -> Line:
+    """One project, session or sub-agent as a line, without the mark of the chosen one."""
+    cells = _cells(node, depth, now)
     spans: list[Span] = [(" ", "text")]
-    for title, room, from_width, align in _COLUMNS:
-        if width >= from_width:
-            text, role = cells[title]
-            spans.append((fmt.fit(text, room, align) + " ", role))
+    for title, room, align in _shown(width):
+        text, role = cells[title]
+        spans.append((fmt.fit(text, room, align) + " ", role))
     return tuple(spans)
 
 
-def _cells(session: Session, now: float) -> Mapping[str, Span]:
-    mark = "L" if session.list_price else ""
-    unknown = "?" if session.unpriced else ""
-    flight = "▶" if session.running else ""
+def _shown(width: int) -> list[tuple[str, int, Align]]:
+    shown = [(title, room, align) for title, room, least, align in _COLUMNS if width >= least]
+    spare = width - 2 - sum(room + 1 for _, room, _ in shown)
+    return [
+        (title, max(10, room + spare) if title == "NAME" else room, align)
+        for title, room, align in shown
+    ]
+
+
+def more(count: int, depth: int) -> Line:
+    """That a node has more children than are shown."""
+    return line(f" {'  ' * depth}", (f"and {fmt.plural(count, 'more sub-agent')}", "muted"))
+
+
+def _cells(node: Node, depth: int, now: float) -> Mapping[str, Span]:
+    sums = node.sums
+    mark = "L" if sums.list_usd else ""
+    unknown = "?" if sums.unpriced else ""
+    cost = fmt.total(sums.cost_usd)
+    cost = fmt.estimated(cost) if sums.estimated_usd else cost
+    flight = "▶" if sums.running else ""
+    rate = sums.per_hour(now)
+    is_head = node.level is Level.PROJECT
     return {
-        "SESSION": (session.id[:8] or "–", "strong"),
-        "PROJECT": (place(session) or fmt.NOTHING, "text"),
-        "CLIENT": (session.client or fmt.NOTHING, "muted"),
-        "TURNS": (f"{flight}{len(session.rows)}", "live" if session.running else "text"),
-        "LAST": (fmt.age(now - session.last_at), "muted"),
-        "COST": (fmt.total(session.cost_usd) + mark + unknown, "text"),
-        "$/HOUR": (fmt.total(session.per_hour_usd), "strong" if session.per_hour_usd else "muted"),
-        "CONTEXT": context(session),
-        "CACHE": cache(session),
-        "PAYER": (session.payer or fmt.NOTHING, "muted"),
-        "AGENTS": (str(session.agents or fmt.NOTHING), "muted"),
+        "NAME": _name(node, depth),
+        "TURNS": (f"{flight}{sums.turns + sums.running}", "live" if sums.running else "text"),
+        "LAST": (fmt.age(now - sums.last_at), "muted"),
+        "COST": (cost + mark + unknown, "strong" if is_head else "text"),
+        "$/HOUR": (fmt.total(rate), "strong" if rate else "muted"),
+        "CONTEXT": context(sums),
+        "CACHE": cache(sums, now),
+        "PAYER": (_payers(sums), "muted"),
+        "ERR": (str(sums.errors or fmt.NOTHING), "warn" if sums.errors else "muted"),
     }
 
 
-def place(session: Session) -> str:
+def _payers(sums: Sums) -> str:
+    """Whose account pays, in a word each."""
+    return ", ".join(sorted(payer.removesuffix(" key") for payer in sums.payers)) or fmt.NOTHING
+
+
+def _name(node: Node, depth: int) -> Span:
+    indent = "  " * depth
+    match node.level:
+        case Level.PROJECT:
+            return f"{indent}{place(node.name) or UNNAMED}", "strong"
+        case Level.SESSION:
+            client = f" {node.sums.client}" if node.sums.client else ""
+            return f"{indent}{node.name[:8] or NOBODY}{client}", "text"
+        case _:
+            return f"{indent}└ {node.name}", "accent"
+
+
+def place(project: str) -> str:
     """The last part of the project's path."""
-    path = (session.project or "").rstrip("/\\").replace("\\", "/")
+    path = project.rstrip("/\\").replace("\\", "/")
     return path.rpartition("/")[2] or path
 
 
-def context(session: Session) -> Span:
+def context(sums: Sums) -> Span:
     """Tokens of the conversation, and how full they make the model's context."""
-    if session.context is None:
+    if sums.context is None:
         return fmt.NOTHING, "muted"
-    tokens = fmt.tokens(session.context)
-    if session.context_limit is None:
+    tokens = fmt.tokens(sums.context)
+    if not sums.context_limit:
         return tokens, "text"
-    share = session.context / session.context_limit
+    share = sums.context / sums.context_limit
     return f"{tokens} {share:.0%}", "warn" if share >= 0.8 else "text"
 
 
-def cache(session: Session) -> Span:
+def cache(sums: Sums, now: float) -> Span:
     """How long the cache stays warm, or how long it has been cold."""
-    left = session.cache_left_s
-    if left is None:
+    if sums.cache_until is None:
         return fmt.NOTHING, "muted"
+    left = sums.cache_until - now
     if left > 0:
         return f"warm {fmt.age(left)}", "good" if left > 60 else "warn"
     return f"cold {fmt.age(-left)}", "muted"
 
 
+def summed(sums: Sums, now: float, width: int, *, words: Sequence[str]) -> Line:
+    """The whole span in one line; ``words`` say which it is."""
+    listed = f", {fmt.total(sums.list_usd)} of it list price, not billed" if sums.list_usd else ""
+    unknown = f", {sums.unpriced:,} unpriced" if sums.unpriced else ""
+    parts = [
+        line((", ".join(words), "muted")),
+        line((fmt.plural(sums.turns + sums.running, "turn"), "text")),
+        line((fmt.total(sums.cost_usd), "strong")),
+        line((fmt.total(sums.per_hour(now)), "strong"), (f"/h{listed}{unknown}", "muted")),
+    ]
+    return clip((*line(" "), *join(parts)), width)
+
+
 # -- one session -----------------------------------------------------------------------------
 
 
-def timeline(session: Session, width: int) -> list[Line]:
-    """Its turns, newest first, each with what the session had cost by then; a sub-agent's turns
-    stand together below its name, where its newest one is."""
-    running, sums = 0.0, {}
-    for turn in session.rows:
+def timeline(node: Node, rows: Sequence[TurnRow], now: float, width: int) -> list[Line]:
+    """Its turns, newest first, each with what had been spent by then; a sub-agent's turns stand
+    together below its name, where its newest one is. ``rows``: those at hand, oldest first."""
+    known = sum(turn.cost_usd or 0.0 for turn in rows)
+    running, sums = max(0.0, node.sums.cost_usd - known), {}
+    for turn in rows:
         running += turn.cost_usd or 0.0
         sums[turn.id] = running
-    lines = [*_head(session, width), EMPTY, _timeline_titles(width)]
-    shown, told = list(reversed(session.rows))[:MOST_TURNS], set[str]()
+    lines = [*_head(node, now, width), EMPTY, _timeline_titles(width)]
+    shown, told = list(reversed(rows))[:MOST_TURNS], set[str]()
     for turn in shown:
-        if turn.agent is None:
+        if turn.agent is None or node.level is Level.AGENT:
             lines.append(_turn(turn, sums, width, ""))
         elif turn.agent not in told:
             told.add(turn.agent)
             lines.extend(_agent(turn.agent, [r for r in shown if r.agent == turn.agent], sums, width))  # fmt: skip
-    if len(session.rows) > MOST_TURNS:
-        lines.append(line((f" and {len(session.rows) - MOST_TURNS} earlier turns", "muted")))
+    whole = node.sums.turns + node.sums.running
+    if whole > len(shown):
+        lines.append(line((f" and {whole - len(shown)} earlier turns", "muted")))
     return lines
 
 
-def _head(session: Session, width: int) -> list[Line]:
-    name = fmt.neutralise(session.id, 60) or NOBODY
-    fill, warm = context(session), cache(session)
+def _head(node: Node, now: float, width: int) -> list[Line]:
+    sums = node.sums
+    name = fmt.neutralise(node.name, 60) or (UNNAMED if node.level is Level.PROJECT else NOBODY)
+    project = sums.project if node.level is not Level.PROJECT else None
+    fill, warm = context(sums), cache(sums, now)
     parts = [
         line((f" {name}", "strong")),
-        line((fmt.neutralise(session.project, 60), "muted")) if session.project else EMPTY,
-        line(("context ", "muted"), fill) if session.context is not None else EMPTY,
-        line(("cache ", "muted"), warm) if session.cache_left_s is not None else EMPTY,
+        line((fmt.neutralise(project, 60), "muted")) if project else EMPTY,
+        line(("context ", "muted"), fill) if sums.context is not None else EMPTY,
+        line(("cache ", "muted"), warm) if sums.cache_until is not None else EMPTY,
     ]
     return [clip(join(parts), width)]
 

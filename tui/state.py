@@ -15,12 +15,14 @@ from tui.incidents import Incident
 from tui.log_book import Log
 from tui.row_view import RowView
 from tui.rows import (
+    cold_from,
     count_of,
     mapping_of,
     mappings_in,
     number_of,
     row_from,
     text_of,
+    with_cold,
     with_saving,
 )
 from tui.sums import Savings, savings_from
@@ -46,6 +48,8 @@ class Gateway:
     key_hint: str | None = None
     home: str | None = None
     """The folder of its state."""
+    captures: bool = False
+    """Whether the bodies of requests are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,9 @@ class LiveState(RowView):
         self._totals = Totals()
         self.gateway = Gateway()
         self.savings = Savings()
+        self.verification: list[Mapping[str, Any]] = []
+        """``snapshot["verification"]``: how often each candidate would have done."""
+        self.verifier: Mapping[str, Any] = {}
         self.routing: Mapping[str, Any] = {}
         """``snapshot["routing"]``, as it came."""
         self.providers: Mapping[str, Mapping[str, Any]] = {}
@@ -101,6 +108,8 @@ class LiveState(RowView):
         self.seq = 0
         self.is_loaded = False
         self.unreachable: str | None = None
+        self.is_attached = False
+        """Whether the engine runs in another process, which goes on without this screen."""
 
     # -- folding -----------------------------------------------------------------------------
 
@@ -151,6 +160,9 @@ class LiveState(RowView):
         for name, provider in providers.items():
             self._watch_outage(name, provider, number_of(snapshot.get("at")))
         self.routing = _renewed(self.routing, mapping_of(snapshot.get("routing")))
+        found = mappings_in(snapshot.get("verification"))
+        self.verification = _renewed(self.verification, found)
+        self.verifier = _renewed(self.verifier, mapping_of(snapshot.get("verifier")))
         self.savings = _renewed(self.savings, savings_from(mapping_of(snapshot.get("savings"))))
         self._touch(header=True)
 
@@ -177,6 +189,8 @@ class LiveState(RowView):
                 self._apply_progress(event, seq)
             case events.SAVING_SETTLED:
                 self._apply_saving(event, seq)
+            case events.COLD_FOUND:
+                self._apply_cold(event, seq)
             case events.LOG if seq > self._loaded_seq:
                 self.log.add(event)
                 self._touch(header=True)
@@ -211,6 +225,14 @@ class LiveState(RowView):
             return
         settled = with_saving(known.projected, mapping_of(event.get("saving")))
         self._put(replace(known, projected=settled, seq=seq))
+        self._touch(rows=True)
+
+    def _apply_cold(self, event: Mapping[str, Any], seq: int) -> None:
+        known = self._book.rows.get(text_of(event.get("turn_id")) or "")
+        cold = cold_from(event.get("cold"))
+        if known is None or cold is None or known.cold == cold:
+            return
+        self._put(replace(with_cold(known, cold), seq=max(seq, known.seq)))
         self._touch(rows=True)
 
     def _apply_header(self, event: Mapping[str, Any]) -> None:
@@ -302,6 +324,7 @@ def _gateway(value: Mapping[str, Any]) -> Gateway:
         demo=value.get("demo") is True,
         key_hint=text_of(value.get("key_hint")),
         home=text_of(value.get("home")),
+        captures=mapping_of(value.get("capture")).get("enabled") is True,
     )
 
 

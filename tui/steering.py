@@ -71,7 +71,7 @@ class SteeringActions(CommandActions):
     # -- modes -------------------------------------------------------------------------------
 
     def action_cycle_mode(self) -> None:
-        """The next mode of the chosen class or kind: observe, canary, live, after a question."""
+        """The next mode of the chosen class or kind, after a question."""
         if name := self._chosen("selected_route", "a class or a kind"):
             self._begin("set a mode", self._cycle(name))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tui.rows import TurnRow, count_of, mapping_of, number_of, text_of
+from tui.rows import count_of, mapping_of, number_of, text_of
 
 MOST_GROUPS = 200
 """Routes, kinds or targets that are read of one table."""
@@ -81,49 +81,6 @@ def saved_from(value: Mapping[str, Any]) -> Saved:
         needs_key_usd=usd("needs_key_usd"),
         observed_turns=count("observed_turns"),
         cost_usd=usd("cost_usd"),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Recent:
-    """Sums of the turns in the list, which reach less far back than the record."""
-
-    turns: int = 0
-    by_model: Mapping[str, Saved] = field(default_factory=dict)
-    """By the model that was asked for."""
-    by_project: Mapping[str, Saved] = field(default_factory=dict)
-    by_session: Mapping[str, Saved] = field(default_factory=dict)
-
-
-def recent_from(rows: Iterable[TurnRow]) -> Recent:
-    """Add up the proposals of some turns; the settled and the open ones alike."""
-    tables: tuple[dict[str, list[TurnRow]], ...] = ({}, {}, {})
-    count = 0
-    for row in rows:
-        count += 1
-        if row.projected is None or row.projected.saving is None:
-            continue
-        names = (row.model_asked, row.project or row.label, row.session)
-        for table, name in zip(tables, names, strict=True):
-            table.setdefault(name or "not named", []).append(row)
-    return Recent(count, *(_sorted({n: _sum(r) for n, r in t.items()}) for t in tables))
-
-
-def _sum(rows: Iterable[TurnRow]) -> Saved:
-    found = [row.projected for row in rows if row.projected is not None]
-    counted = [one for one in found if one.is_counted]
-    known = [one.usd for one in counted if one.usd is not None]
-    return Saved(
-        turns=len(counted),
-        usd=sum(known),
-        low_usd=sum(one.low_usd or 0.0 for one in counted),
-        high_usd=sum(one.high_usd or 0.0 for one in counted),
-        losses=sum(1 for usd in known if usd < 0),
-        losses_usd=sum(usd for usd in known if usd < 0),
-        open=sum(1 for one in counted if one.saving == "open"),
-        unpriced=len(counted) - len(known),
-        needs_key=len(found) - len(counted),
-        observed_turns=len(found),
     )
 
 

@@ -1,4 +1,4 @@
-"""Our two themes and the look of each role in any theme.
+"""Our themes and the look of each role in any theme.
 
 Blue is good and orange is bad, so that no meaning hangs on red against green.
 """
@@ -90,6 +90,82 @@ LIGHT = Theme(
         "scrollbar-corner-color": "#fbfcfe",
     },
 )
+
+
+CONTRAST = Theme(
+    name="sbgw-contrast",
+    primary="#6fc7ff",
+    secondary="#e0e0e0",
+    accent="#ffa8f5",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#1a1a1a",
+    success="#7fd8ff",
+    warning="#ffff5c",
+    error="#ffae42",
+    dark=True,
+    variables={
+        "block-cursor-text-style": "none",
+        "footer-key-foreground": "#6fc7ff",
+        "border": "#ffffff",
+        "scrollbar": "#ffffff",
+        "scrollbar-hover": "#ffff5c",
+        "scrollbar-active": "#ffff5c",
+        "scrollbar-background": "#000000",
+        "scrollbar-corner-color": "#000000",
+    },
+)
+
+ANSI = Theme(
+    name="sbgw-ansi",
+    ansi=True,
+    primary="ansi_bright_blue",
+    secondary="ansi_cyan",
+    accent="ansi_magenta",
+    foreground="ansi_default",
+    background="ansi_default",
+    surface="ansi_default",
+    panel="ansi_default",
+    boost="ansi_default",
+    success="ansi_bright_blue",
+    warning="ansi_yellow",
+    error="ansi_red",
+    dark=True,
+    variables={
+        "block-cursor-text-style": "none",
+        "block-cursor-foreground": "ansi_default",
+        "block-cursor-background": "ansi_default",
+        "input-cursor-background": "ansi_default",
+        "input-cursor-foreground": "ansi_default",
+        "input-cursor-text-style": "reverse",
+        "input-selection-background": "ansi_bright_blue",
+        "input-selection-foreground": "ansi_default",
+        "footer-key-foreground": "ansi_bright_blue",
+        "border": "ansi_bright_blue",
+        "scrollbar": "ansi_bright_blue",
+        "scrollbar-hover": "ansi_bright_blue",
+        "scrollbar-active": "ansi_bright_blue",
+        "scrollbar-background": "ansi_default",
+        "scrollbar-background-hover": "ansi_default",
+        "scrollbar-background-active": "ansi_default",
+        "scrollbar-corner-color": "ansi_default",
+    },
+)
+"""The terminal's own colours, whatever they are."""
+
+THEMES: Final = (DARK, LIGHT, CONTRAST, ANSI)
+"""Those that ``ui.theme`` can name."""
+
+
+def theme_named(choice: str, env: Mapping[str, str]) -> str:
+    """The name of the theme that ``ui.theme`` asks for.
+
+    ``auto`` is the dark one; where ``NO_COLOR`` is set, the one that works without any colour.
+    """
+    if choice == "auto":
+        return ANSI.name if env.get("NO_COLOR") else DARK.name
+    return f"sbgw-{choice}"
 
 
 def looks(variables: Mapping[str, str], *, is_ansi: bool) -> dict[str, Style]:

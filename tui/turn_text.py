@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from providers.types import UsageSource
+from tui import cache_text, proposal_text
 from tui import format as fmt
-from tui import proposal_text
 from tui.columns import LOOKS, PAYER_HELP, is_same_model, payer_mark, state_text
 from tui.lines import EMPTY, Line, beside, clip, columns, join, line, width_of, wrap
 from tui.rows import (
@@ -65,8 +65,8 @@ def title(detail: Detail, now: float, width: int) -> Line:
     return clip(join(parts), width)
 
 
-def body(detail: Detail, width: int, now: float) -> list[Line]:
-    """Every section, in one block or in two side by side."""
+def body(detail: Detail, width: int, now: float, story: Detail | None = None) -> list[Line]:
+    """Every section, in one block or in two side by side; ``story``: see ``tui.cache_text``."""
     row = row_from(detail, 0)
     if row is None:
         return [line(("The gateway no longer knows this turn.", "muted"))]
@@ -75,7 +75,9 @@ def body(detail: Detail, width: int, now: float) -> list[Line]:
             _error(row, width),
             _timeline(detail, row, width, now),
             _money(detail, row),
+            cache_text.cache(detail, story, width),
             _routing(detail, row, width),
+            cache_text.notes(detail, width),
             proposal_text.lines(detail, width),
             proposal_text.alternatives(detail, width),
             _asked(detail, row, width),
@@ -87,12 +89,20 @@ def body(detail: Detail, width: int, now: float) -> list[Line]:
     left = _stack(
         [
             _routing(detail, row, half),
+            cache_text.notes(detail, half),
             proposal_text.lines(detail, half),
             proposal_text.alternatives(detail, half),
             _limits(detail, half),
         ]
     )
-    right = _stack([_money(detail, row), _asked(detail, row, half), _ids(detail, row, half)])
+    right = _stack(
+        [
+            _money(detail, row),
+            cache_text.cache(detail, story, half),
+            _asked(detail, row, half),
+            _ids(detail, row, half),
+        ]
+    )
     top = _stack([_error(row, width), _timeline(detail, row, width, now)])
     return [*top, *([EMPTY] if top else []), *beside(left, right, width)]
 

@@ -61,11 +61,22 @@ class ToolRef:
     deferred: bool
     """Announced but not shown to the model yet (``defer_loading``)."""
     raw: Raw
+    group: str | None = None
+    """The namespace it is in (Responses), or the MCP server that a hosted one names."""
 
     @property
     def is_mcp(self) -> bool:
         """Whether a client names it as a tool of an MCP server (``mcp__server__tool``)."""
         return self.name.startswith("mcp__")
+
+    @property
+    def mcp_server(self) -> str | None:
+        """The MCP server it belongs to, as its name or group tells; ``None`` for other tools."""
+        for name in (self.name, self.group or ""):
+            if name.startswith("mcp__"):
+                return name.removeprefix("mcp__").partition("__")[0]
+        is_hosted = self.type is not None and self.type.startswith("mcp")
+        return (self.group or "mcp") if is_hosted else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from server.classify.lexicon import GAPS, TOKEN, Cue, Lexicon, is_unspaced, lexicon
 from server.classify.passage import FENCE, MARKERS, MENTION, NAME, NUMBER, PASTE, PATH, SPAN, URL
@@ -40,8 +41,7 @@ class Found:
             self.counts[group + suffix] = self.counts.get(group + suffix, 0) + 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     word: str
     begins: bool
     """A clause begins here."""
@@ -74,6 +74,8 @@ class _Walk:
         self.tokens = _tokens(prose)
         self.found = Found()
         self.vocabulary = {token.word for token in self.tokens}
+        self.known: dict[str, tuple[Cue, ...]] = {}
+        """Cues that may begin with a word, whatever comes next; most words come more than once."""
         self.foreign = book.foreign(token.word for token in self.tokens)
         self.level = CLAUSE
         self.ordered = False
@@ -103,22 +105,12 @@ class _Walk:
 
     def _step(self, position: int) -> int:
         """Take the longest cues of either sort at a word; returns how many words are done."""
-        intent: list[Cue] = []
-        context: list[Cue] = []
-        after = self.tokens[position + 1].word if position + 1 < len(self.tokens) else ""
-        for cue in self.book.starting(self.tokens[position].word, after):
-            best = context if cue.is_context else intent
-            if best and len(cue.words) < len(best[0].words):
-                continue
-            if cue.language in self.foreign or not self._holds(cue, position):
-                continue
-            if best and len(cue.words) > len(best[0].words):
-                best.clear()
-            best.append(cue)
+        intent, context = self._longest(position)
         taken = [*intent, *context]
         if not taken:
             self.before = ()
-            self._move_on([], 1)
+            self.found.words += 1
+            self.level = INSIDE
             return 1
         is_verb = self.level == VERB and any(cue.anchored for cue in intent)
         groups = list(dict.fromkeys(group for cue in taken for group in cue.groups))
@@ -134,6 +126,41 @@ class _Walk:
         if "given" in groups:
             self._show(self.tokens[position + length - 1].end, may_be_prose="prose" in groups)
         return length
+
+    def _longest(self, position: int) -> tuple[list[Cue], list[Cue]]:
+        """The longest cues of either sort that hold at a word."""
+        intent: list[Cue] = []
+        context: list[Cue] = []
+        for cue in self._starting(position):
+            best = context if cue.is_context else intent
+            longest = len(best[0].words) if best else 0
+            if len(cue.words) < longest or not self._holds(cue, position):
+                continue
+            if len(cue.words) > longest:
+                best.clear()
+            best.append(cue)
+        return intent, context
+
+    def _starting(self, position: int) -> tuple[Cue, ...]:
+        """Cues that may stand here, in the order of the lexicon."""
+        word = self.tokens[position].word
+        known = self.known.get(word)
+        if known is None:
+            cues = self.book.alone(word)
+            known = self.known[word] = self._possible(cues) if cues else ()
+        if position + 1 == len(self.tokens):
+            return known
+        pairs = self.book.by_pair.get((word, self.tokens[position + 1].word))
+        return known if pairs is None else self._possible(pairs) + known
+
+    def _possible(self, cues: Iterable[Cue]) -> tuple[Cue, ...]:
+        """Those of a language the message may be in, whose last word it holds."""
+        return tuple(
+            cue
+            for cue in cues
+            if cue.language not in self.foreign
+            and (cue.words[-1] in self.vocabulary or cue.words[-1][-1] == "*")
+        )
 
     def _move_on(self, groups: list[str], length: int) -> None:
         """Set where the next word stands."""
@@ -152,9 +179,8 @@ class _Walk:
         """Whether the cue's words stand from ``position`` on, within one clause."""
         if cue.anchored and self.level == INSIDE:
             return False
-        last = cue.words[-1]
-        if last not in self.vocabulary and not last.endswith("*"):
-            return False
+        if len(cue.words) == 1:
+            return True
         here = position
         gap = 0
         for expected in cue.words:

@@ -50,8 +50,8 @@ def features_of(prose: str, reading: Reading) -> Features:
     near = prose if len(prose) <= _HEAD + _TAIL else f"{prose[:_HEAD]}\n{prose[-_TAIL:]}"
     signs = {crc32(name.encode()) % BUCKETS for name in (*_signs(reading), *_ends(near))}
     pieces: dict[int, None] = {}
-    for piece in _pieces(near):
-        pieces[crc32(piece.encode("utf-8", "surrogatepass")) % BUCKETS] = None
+    for bucket in _pieces(near):
+        pieces[bucket] = None
         if len(pieces) >= _MAX_PIECES:
             break
     return Features(tuple(sorted(signs)), tuple(pieces))
@@ -92,37 +92,56 @@ def _ends(prose: str) -> Iterator[str]:
             yield f"{name} says nothing"
 
 
-def _pieces(prose: str) -> Iterator[str]:
+# The hash of a name goes on from that of its first part, so the part is hashed once.
+_FIRST = tuple(crc32(f"first {place} ".encode()) for place in range(_FIRST_WORDS))
+_WORD, _PAIR, _INSIDE = crc32(b"word "), crc32(b"pair "), crc32(b"chars ")
+
+
+def _hashed(text: str, begun: int) -> int:
+    return crc32(text.encode("utf-8", "surrogatepass"), begun) % BUCKETS
+
+
+def _pieces(prose: str) -> Iterator[int]:
+    """The buckets of the pieces."""
     words = TOKEN.findall(prose)
     for place, word in enumerate(words[:_FIRST_WORDS]):
-        yield f"first {place} {word[:_LONGEST_WORD]}"
+        yield _hashed(word[:_LONGEST_WORD], _FIRST[place])
     before = "^"
+    seen: set[str] = set()
     for word in words:
         if is_unspaced(word):
             yield from _unspaced(word)
             before = word[-1]
             continue
         short = word[:_LONGEST_WORD]
-        yield f"word {short}"
-        yield f"pair {before} {short}"
+        if short not in seen:
+            yield _hashed(short, _WORD)
+        yield _hashed(f"{before} {short}", _PAIR)
         before = short
-        if word[0] not in MARKERS:
+        if short not in seen and word[0] not in MARKERS:
             yield from _inside(short)
-    yield f"pair {before} $"
+        seen.add(short)
+    yield _hashed(f"{before} $", _PAIR)
 
 
-def _inside(word: str) -> Iterator[str]:
+def _inside(word: str) -> Iterator[int]:
     """Characters inside a word; Hangul syllables carry more, so fewer of them do."""
     size = 2 if _HANGUL.match(word) else _CHARS
     framed = f"<{word}>"
-    if len(framed) > size:
-        for at in range(len(framed) - size + 1):
-            yield f"chars {framed[at : at + size]}"
+    if len(framed) <= size:
+        return
+    if framed.isascii():
+        raw = framed.encode()
+        for at in range(len(raw) - size + 1):
+            yield crc32(raw[at : at + size], _INSIDE) % BUCKETS
+        return
+    for at in range(len(framed) - size + 1):
+        yield _hashed(framed[at : at + size], _INSIDE)
 
 
-def _unspaced(run: str) -> Iterator[str]:
+def _unspaced(run: str) -> Iterator[int]:
     for at in range(len(run)):
         for size in (1, 2, 3):
             if at + size <= len(run):
-                yield f"chars {run[at : at + size]}"
-    yield f"chars {run[-2:]}$"
+                yield _hashed(run[at : at + size], _INSIDE)
+    yield _hashed(f"{run[-2:]}$", _INSIDE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,6 +40,9 @@ CONTEXT = frozenset(
     ]
 )
 """Groups that say what a message refers to; the others say what it wants."""
+
+STEM_HEAD = 2
+"""Few words begin as a stem does."""
 
 _DATA = Path(__file__).with_name("data")
 _SHARED_FILE = "other"
@@ -85,21 +88,21 @@ class Lexicon:
     by_stem: Mapping[str, tuple[Cue, ...]]
     by_char: Mapping[str, tuple[Cue, ...]]
     """Phrases of unspaced scripts by their first two characters, the longest first."""
-    stems: tuple[int, ...]
-    """Lengths of first words that are stems."""
+    stems: Mapping[str, tuple[int, ...]]
+    """Lengths of first words that are stems, by their first ``STEM_HEAD`` characters;
+    those of a single character are not among them."""
     function_words: Mapping[str, tuple[str, ...]]
     """Word -> the languages in which it is common; only languages in Latin letters."""
     guessed: frozenset[str]
     """Languages that are told by their function words."""
 
-    def starting(self, word: str, second: str) -> Iterator[Cue]:
-        """Cues that may begin with ``word``, followed by ``second``."""
-        yield from self.by_pair.get((word, second), ())
-        yield from self.by_word.get(word, ())
-        for size in self.stems:
-            if size > len(word):
-                break
-            yield from self.by_stem.get(word[:size], ())
+    def alone(self, word: str) -> Sequence[Cue]:
+        """Cues that may begin with ``word``, whatever follows; ``by_pair`` has the others."""
+        found = self.by_word.get(word, ()) + self.by_stem.get(word[:1], ())
+        for size in self.stems.get(word[:STEM_HEAD], ()):
+            if size <= len(word):
+                found += self.by_stem.get(word[:size], ())
+        return found
 
     def within(self, start: str) -> Iterator[Cue]:
         """Cues of unspaced scripts that may stand where a run goes on with two characters."""
@@ -188,7 +191,10 @@ def _index(cues: Iterable[Cue], common: Mapping[str, list[str]]) -> Lexicon:
         by_pair={pair: tuple(value) for pair, value in by_pair.items()},
         by_stem={key: tuple(value) for key, value in by_stem.items()},
         by_char={key: tuple(value) for key, value in by_char.items()},
-        stems=tuple(sorted({len(stem) for stem in by_stem})),
+        stems={
+            head: tuple(sorted({len(stem) for stem in by_stem if stem.startswith(head)}))
+            for head in {stem[:STEM_HEAD] for stem in by_stem if len(stem) > 1}
+        },
         function_words={word: tuple(names) for word, names in common.items()},
         guessed=frozenset(name for names in common.values() for name in names),
     )

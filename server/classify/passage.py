@@ -23,6 +23,8 @@ _FOREIGN_MARKERS = re.compile(f"[{MARKERS}]")
 _FENCES = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.S)
 _SPAN = re.compile(r"`([^`\n]{1,300})`")
 _URL = re.compile(r"\b(?:https?|ssh|git|file)://\S+|\bwww\.\S+", re.I)
+_WWW = re.compile(r"www\.", re.I)
+_DOTTED = re.compile(r"\.[a-z]", re.I)
 _MENTION = re.compile(r"(?<![\w`])@[\w~./-][^\s,;:)]*")
 _EXTENSIONS = (
     "py|pyi|ipynb|js|jsx|mjs|cjs|ts|tsx|vue|svelte|go|mod|sum|rs|java|kt|kts|scala|swift|m|c|h|cc|cpp|hpp|cs"
@@ -121,11 +123,18 @@ def _span(match: re.Match[str]) -> str:
 
 def _marked(text: str) -> str:
     """Names of things replaced by markers, the most specific first."""
-    text = _PAIRS.sub(f" {PASTE} ", text)
-    text = _SPAN.sub(_span, text)
-    text = _URL.sub(f" {URL} ", text)
-    text = _MENTION.sub(f" {MENTION} ", text)
-    text = _WIN_PATH.sub(f" {PATH} ", text)
-    text = _PATH.sub(f" {PATH} ", text)
+    # Most messages lack the character without which a pattern cannot match.
+    if "=" in text:
+        text = _PAIRS.sub(f" {PASTE} ", text)
+    if "`" in text:
+        text = _SPAN.sub(_span, text)
+    if "://" in text or _WWW.search(text):
+        text = _URL.sub(f" {URL} ", text)
+    if "@" in text:
+        text = _MENTION.sub(f" {MENTION} ", text)
+    if ":\\" in text:
+        text = _WIN_PATH.sub(f" {PATH} ", text)
+    if "/" in text or _DOTTED.search(text):
+        text = _PATH.sub(f" {PATH} ", text)
     text = _NUMBER.sub(f" {NUMBER} ", text)
     return _IDENTIFIER.sub(f" {NAME} ", text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from server.classify.gate import may_leave
 from server.classify.lexicon import lexicon
 from server.classify.model import Estimate, model, row_of
@@ -12,6 +14,8 @@ from server.classify.score import Score
 from server.classify.scorer import CODE, FALLBACK, PLANNING, ROUTES, SUMMARY
 
 _COMMAND_CONFIDENCE = 0.9
+_MOST_KNOWN = 256
+_known: dict[bytes, tuple[Reading, Estimate]] = {}
 _REASONS = {
     PLANNING: "The message asks for advice, a cause or a judgement.",
     CODE: "The message asks for something to be written or changed.",
@@ -42,7 +46,22 @@ def judge(request: Outline) -> Score:
 
 
 def read(text: str, *, answered: bool = False) -> tuple[Reading, Estimate]:
-    """What a message holds and what the model makes of it; bounded work on any text."""
+    """What a message holds and what the model makes of it; bounded work on any text.
+
+    The same words come again with a count, a retry and the client's background calls. What was
+    made of them is kept under their digest, so that no text outlives its request.
+    """
+    written = text.encode("utf-8", "surrogatepass")
+    key = blake2b(written, digest_size=16, salt=b"\1" if answered else b"").digest()
+    known = _known.get(key)
+    if known is None:
+        known = _known[key] = _look(text, answered=answered)
+        if len(_known) > _MOST_KNOWN:
+            _known.pop(next(iter(_known)), None)
+    return known
+
+
+def _look(text: str, *, answered: bool) -> tuple[Reading, Estimate]:
     passed = read_passage(text)
     reading = reading_of(passed)
     return reading, model().estimate(row_of(passed, reading, answered=answered))

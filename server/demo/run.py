@@ -27,6 +27,10 @@ subagent = ["anthropic/claude-haiku-5-5"]
 edited_files = ["mistral/mistral-small-latest"]
 output_digest = ["cloudflare"]
 
+[capture]
+# The prompts here are made up, and go with this home.
+enabled = true
+
 [providers.anthropic]
 base_url = "{url}"
 

@@ -17,7 +17,9 @@ from server.credentials import Access
 from server.engine import CommandResult, Snapshot, Subscription
 from server.events import Event
 from server.explain import explain
+from server.http.command import command_routes
 from server.http.errors import HttpError, render, shape_of
+from server.http.verification import verification_routes
 from server.record import new_turn_id
 from server.stats import Stats, seed_event
 from server.tasks import spawn
@@ -31,8 +33,13 @@ class AdminView(Protocol):
 
     stats: Stats
     clock: Clock
+    instance: str
+    """Opaque id, fresh at every start; events are numbered anew with it."""
 
     async def snapshot(self) -> Snapshot:
+        """See ``server.engine``."""
+
+    async def totals(self) -> Snapshot:
         """See ``server.engine``."""
 
     def subscribe(self, after_seq: int | None = None) -> Subscription:
@@ -76,6 +83,8 @@ def create_app(view: AdminView, max_body_bytes: int) -> Quart:
     _event_routes(app, view)
     _routing_routes(app, view)
     _provider_routes(app, view)
+    command_routes(app, view)
+    verification_routes(app, view)
     _error_handlers(app)
     return app
 
@@ -111,7 +120,8 @@ def _health_routes(app: Quart, view: AdminView) -> None:
 
     @app.get("/snapshot")
     async def snapshot() -> ResponseReturnValue:
-        return _json(await view.snapshot())
+        wants_turns = request.args.get("turns") != "0"
+        return _json(await (view.snapshot() if wants_turns else view.totals()))
 
     @app.post("/v1/route/explain")
     async def route_explain() -> ResponseReturnValue:
@@ -249,7 +259,11 @@ def _event_routes(app: Quart, view: AdminView) -> None:
         response = Response(
             _event_stream(subscription, view.clock),
             content_type="text/event-stream",
-            headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
+            headers={
+                "cache-control": "no-cache",
+                "x-accel-buffering": "no",
+                "x-gateway-instance": view.instance,
+            },
         )
         response.timeout = None
         return response
@@ -262,6 +276,9 @@ async def _event_stream(subscription: Subscription, clock: Clock) -> AsyncIterat
     try:
         yield b": connected\n\n"
         while True:
+            if subscription.resync:
+                subscription.resync = False
+                yield b'event: resync\ndata: {"type":"resync"}\n\n'
             waiting = waiting or spawn("event", _next(subscription))
             quiet = spawn("quiet", clock.sleep(_STREAM_KEEPALIVE_S))
             await asyncio.wait({waiting, quiet}, return_when=asyncio.FIRST_COMPLETED)
@@ -274,9 +291,6 @@ async def _event_stream(subscription: Subscription, clock: Clock) -> AsyncIterat
                 return
             waiting = None
             events = [first, *subscription.drain()]
-            if subscription.resync:
-                subscription.resync = False
-                yield b'event: resync\ndata: {"type":"resync"}\n\n'
             yield b"".join(_encode(event) for event in events)
     finally:
         for task in (waiting, quiet):

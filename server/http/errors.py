@@ -30,6 +30,8 @@ class HttpError(Exception):
     """Short code for counting; defaults to ``error_type``."""
     code: str | None = None
     """Anthropic's ``error.details.error_code``, by which its clients find a way on."""
+    openai_code: str | None = None
+    """OpenAI's ``error.code`` where the one of its ``error_type`` says too little."""
 
     @property
     def counted_as(self) -> str:
@@ -70,6 +72,7 @@ def render(error: HttpError, shape: Shape, request_id: str) -> tuple[Headers, by
     body: dict[str, Any]
     if shape is Shape.OPENAI:
         kind, code = _OPENAI_TYPES.get(error.error_type, ("server_error", None))
+        code = error.openai_code or code
         body = {"error": {"message": error.message, "type": kind, "param": None, "code": code}}
     else:
         said: dict[str, Any] = {"type": error.error_type, "message": error.message}

@@ -20,9 +20,9 @@ from providers.coding import BadCoding, decode_body
 from providers.errors import UpstreamError
 from providers.types import Headers, Protocol
 from server.classify import client_facts
-from server.credentials import NO_CREDENTIAL
+from server.credentials import NO_CREDENTIAL, Credential
 from server.exchange import Inbound, Sink
-from server.headers import first, to_client, to_upstream
+from server.headers import first, to_client
 from server.http.errors import HttpError
 from server.planning import Planner
 from server.probe import fetch_models
@@ -42,7 +42,7 @@ class _Vendor:
     """Who is asked for the list, and as whom."""
 
     name: str
-    credential: Headers
+    credential: Credential
     is_native: bool
     """Whether the caller speaks this provider's protocol, so that its fields are for it."""
 
@@ -115,7 +115,7 @@ class ModelsEndpoint:
                 )
                 if credential is not None:
                     spoken = settings.provider(entry.provider).protocols
-                    return _Vendor(entry.provider, credential.headers, protocol in spoken)
+                    return _Vendor(entry.provider, credential, protocol in spoken)
         return None
 
     def _no_credential(self, inbound: Inbound) -> HttpError:
@@ -145,16 +145,17 @@ class ModelsEndpoint:
         provider = self._services.settings.provider(vendor.name)
         if not vendor.is_native:
             one = inbound.path[len(_PATH) :]
-            status, body = await fetch_models(upstream, provider, vendor.credential, one)
+            status, body = await fetch_models(upstream, provider, vendor.credential.headers, one)
             return _Got(status, [(b"content-type", b"application/json")], body, body)
         path = inbound.path
         if provider.protocol is not Protocol.MESSAGES:
             path = path.removeprefix(b"/v1")
-        headers = to_upstream(inbound.headers, vendor.credential)
+        headers = vendor.credential.dress(inbound.headers)
         have = {name.lower() for name, _ in headers}
         for name, value in provider.headers_if_missing.items():
             if name.encode() not in have:
                 headers.append((name.encode(), value.encode()))
+        upstream = upstream.paid_by(vendor.credential.payer)
         response = await upstream.send(b"GET", path, inbound.query, headers, b"")
         try:
             raw = await response.read_all(_MAX_BYTES)

@@ -26,6 +26,8 @@ _TABLE: dict[bytes, tuple[str, ...]] = {
     b"/shadow": ("POST",),
     b"/shadow/stats": ("GET",),
     b"/routing": ("GET", "PUT"),
+    b"/command": ("POST",),
+    b"/verification": ("GET", "PUT"),
     b"/events/recent": ("GET",),
     b"/events/stream": ("GET",),
     b"/": ("HEAD", "GET"),
@@ -35,6 +37,7 @@ _TABLE: dict[bytes, tuple[str, ...]] = {
 _PATTERNS: tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...] = (
     (re.compile(rb"/v1/models/[A-Za-z0-9][A-Za-z0-9._:@-]*"), ("GET",)),
     (re.compile(rb"/events/gw_[0-9a-f]{24}"), ("GET",)),
+    (re.compile(rb"/verification/[a-z_-]{1,64}"), ("PUT",)),
 )
 
 _ACTION = re.compile(rb"/providers/[A-Za-z0-9_-]{1,64}/(?:reset|pause|resume|probe)")

@@ -38,7 +38,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A copy of what the set-up reads, on a machine with uv where every command works."""
     root = tmp_path / "project"
     root.mkdir()
-    for name in ("pyproject.toml", *make_env.LOCKS.values()):
+    for name in ("pyproject.toml", make_env.PANES, *make_env.LOCKS.values()):
         shutil.copy(make_env.ROOT / name, root)
     machine = Machine(root / ".venv")
     monkeypatch.setattr(make_env, "ROOT", root)
@@ -51,9 +51,18 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_the_second_call_installs_nothing(machine: Machine) -> None:
     assert make_env.main(["run"]) == 0
-    assert len(machine.commands("install")) == 2
+    assert len(machine.commands("install")) == 3
     assert make_env.main(["run"]) == 0
-    assert len(machine.commands("install")) == 2
+    assert len(machine.commands("install")) == 3
+
+
+def test_a_system_without_the_panes_engine_gets_everything_else(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.broken.add(str(make_env.ROOT / make_env.PANES))
+    assert make_env.main(["run"]) == 0
+    assert "agents in panes are left out" in capsys.readouterr().err
+    assert make_env.main(["run"]) == 0
 
 
 def test_only_hashed_versions_are_installed_and_the_project_without_dependencies(

@@ -209,9 +209,9 @@ async def test_a_refused_connection_goes_home(tmp_path: Path) -> None:
     async with failover_world(
         tmp_path / "h", addresses={"groq": address}, names=("anthropic",)
     ) as world:
-        for _ in range(4):
+        for _ in range(6):
             assert (await world.ask()).body == HOME
-        turns = await world.turns(4)
+        turns = await world.turns(6)
         assert turns[0]["attempts_detail"][0]["outcome"] == "connect"
         assert world.health("groq")["breaker"] == "open"
         assert len(turns[-1]["attempts_detail"]) == 1

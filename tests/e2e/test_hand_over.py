@@ -37,6 +37,15 @@ def home_with(folder: Path, upstream: ScriptedUpstream, name: str) -> tuple[Gate
     return home, agent
 
 
+async def ask_for_it(gateway: ScreenProcess, key: bytes) -> None:
+    """Have the whole terminal lent to an agent."""
+    gateway.press(b"5")
+    await gateway.shows("lends the whole terminal")
+    gateway.press(b"f")
+    await gateway.shows("Neither (n)")
+    gateway.press(key)
+
+
 @asynccontextmanager
 async def lent(
     folder: Path, upstream: ScriptedUpstream, *, name: str = "claude"
@@ -45,7 +54,7 @@ async def lent(
     home, agent = home_with(folder, upstream, name)
     async with screen(home) as gateway:
         await gateway.shows(gateway.url)
-        gateway.press(b"c" if name == "claude" else b"x")
+        await ask_for_it(gateway, b"c" if name == "claude" else b"x")
         yield gateway, agent
 
 
@@ -58,6 +67,7 @@ async def is_back(gateway: ScreenProcess, words: str) -> None:
     await until(lambda: gateway.display.modes.get(ALTERNATE_SCREEN) is True, "no screen")
     # Header, tabs, the middle and the footer: what left the screen is all painted anew.
     await gateway.shows(gateway.url, "6 Log", "help", words)
+    gateway.press(b"1")
 
 
 def answer(gate: asyncio.Event | None = None) -> Script:
@@ -125,7 +135,7 @@ async def test_the_terminal_is_put_right_however_the_agent_ends(tmp_path: Path) 
                 inside = gateway.attributes()
                 assert inside != before
                 for key, words in endings.items():
-                    gateway.press(b"c")
+                    await ask_for_it(gateway, b"c")
                     await has_agent(gateway)
                     gateway.press(key)
                     await is_back(gateway, words)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from agent_bodies import background_call, encode
 from anthropic_streams import TEXT
 from live_gateway import Answer, LiveGateway, live_gateway
@@ -117,6 +118,26 @@ async def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     assert [move["provider"] for move in got["effect"]["before"]["moves"]] == ["cerebras"]
     assert got["effect"]["after"] == {"turns": 1, "stays": 1, "moves": []}
     assert (home / "config.toml").read_text() == text
+
+
+async def test_a_dry_run_replays_what_is_on_record(tmp_path: Path) -> None:
+    async with world(tmp_path / "h") as gateway:
+        for _ in range(3):
+            await title(gateway)
+        (turn, *_) = await gateway.turns(3)
+        stays = (await put(gateway, {"kinds": {"title": ["baseline"]}}, "?dry_run=1")).json
+        moves = (await put(gateway, {"kinds": {"title": ["groq"]}}, "?dry_run=1")).json
+        done = (await put(gateway, {"kinds": {"title": ["groq"]}})).json
+    assert "backtest" not in done
+    total = stays["backtest"]["total"]
+    assert (total["turns"], total["moved"]) == (3, 0)
+    assert total["before_usd"] == total["after_usd"] == pytest.approx(3 * turn["cost_usd"])
+    route = moves["backtest"]["routes"][turn["route"]]
+    assert (route["turns"], route["moved"]) == (3, 3)
+    assert route["after_low_usd"] < route["after_usd"] < route["after_high_usd"]
+    assert route["saved_usd"] == pytest.approx(route["before_usd"] - route["after_usd"])
+    assert route["broken"] == {"context": 0, "tools": 0, "images": 0, "rate_limit": 0}
+    assert [move["provider"] for move in moves["backtest"]["moves"]] == ["groq"]
 
 
 async def test_another_target_is_priced_as_well(tmp_path: Path) -> None:

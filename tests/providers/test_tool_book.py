@@ -111,9 +111,13 @@ def test_free_text_survives(text: str) -> None:
         ("*** plain", "*** plain"),
         ('{"patch": "x"}', '{"patch": "x"}'),
         ('{"input": 3}', '{"input": 3}'),
+        ("{}", ""),
+        (None, ""),
     ],
 )
-def test_free_text_that_came_in_another_form_is_kept_whole(arguments: str, text: str) -> None:
+def test_free_text_that_came_in_another_form_is_kept_whole(
+    arguments: str | None, text: str
+) -> None:
     book = ToolBook(request(tools=[Tool("patch", is_custom=True)]))
 
     assert book.call("c", "patch", arguments).arguments == text

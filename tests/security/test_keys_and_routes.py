@@ -66,12 +66,15 @@ WRONG |= {f"bearer {v[:12]!r}": ([(b"authorization", b"Bearer " + v)], "") for v
 WRONG |= {f"x-sbgw-key {value[:12]!r}": ([(b"x-sbgw-key", value)], "") for value in OTHERS}
 
 
+SAMPLES = ("/v1/models/claude-x", "/events/gw_" + "0" * 24, "/verification/title")
+
+
 def samples() -> Iterator[tuple[str, str]]:
     """Method and path of every route the edge serves."""
     paths = {path.decode(): methods for path, methods in routes._TABLE.items()}
     for pattern, methods in routes._PATTERNS:
-        sample = "/v1/models/claude-x" if b"models" in pattern.pattern else "/events/gw_" + "0" * 24
-        assert pattern.fullmatch(sample.encode()), "a pattern without a sample"
+        sample = next((one for one in SAMPLES if pattern.fullmatch(one.encode())), None)
+        assert sample is not None, "a pattern without a sample"
         paths[sample] = methods
     paths |= {path.decode(): ("POST",) for path in routes.RELAYED}
     for path, methods in paths.items():
@@ -84,6 +87,7 @@ def quart_routes(gateway: LiveGateway) -> Iterator[tuple[str, str]]:
     app = cast(Any, gateway.gateway)._edge._inner
     for rule in app.url_map.iter_rules():
         path = rule.rule.replace("<turn_id>", "gw_" + "0" * 24).replace("<name>", "anthropic")
+        path = path.replace("<kind>", "title")
         assert "<" not in path, "a rule whose sample is not known"
         for method in rule.methods - {"OPTIONS", "HEAD"}:
             yield method, path

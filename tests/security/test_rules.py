@@ -4,7 +4,7 @@ A test carries its rule in its name: ``test_s04_...``. Where a rule is kept by t
 as well, they are named here.
 
 ====  ============================================================================================
-S1    server/test_settings_file (``test_the_default_key_stays_on_this_machine``,
+S1    test_known_mistakes; server/test_settings_file (``test_the_default_key_stays_on_this_machine``,
       ``test_with_a_key_of_its_own_it_may_leave_but_says_so``); test_browsers (S4: everywhere)
 S2    test_keys_and_routes; server/test_credentials; e2e/test_endpoints
 S3    test_keys_and_routes; e2e/test_native_faults (unknown routes)
@@ -21,6 +21,7 @@ S12   test_secrets; server/test_settings_env (secrets, .env); e2e/test_process (
 S13   test_secrets; e2e/test_endpoints (event stream)
 S14   tui/test_hostile, tui/test_format
 S15   test_secrets
+S16   test_known_mistakes; tui/test_launch_env (a launched agent keeps the user's environment)
 S17   test_files_and_process; server/test_settings_seed, test_settings_file, test_trust
 S18   test_files_and_process; server/test_private_files, test_instance; this file
 S19   test_files_and_process; this file
@@ -28,12 +29,15 @@ S20   test_keys_and_routes
 S21   architecture/test_repo_words (locks), architecture/test_hostile_paths (wheel)
 S22   test_files_and_process
 S23   test_upstreams; providers/test_transport_framing, providers/test_coding
+S24   test_known_mistakes
+CVEs  test_known_mistakes: what other gateways got wrong, by number
 ====  ============================================================================================
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,6 +159,16 @@ def test_the_check_sees_a_fault(source: str) -> None:
 def test_the_check_lets_what_is_right_pass() -> None:
     source = 'db.execute(f"SELECT {_COLUMNS} FROM turns WHERE id = ?", (turn_id,))\nre.compile(x)'
     assert list(faults(source)) == []
+
+
+def test_every_rule_has_its_line_and_every_file_in_it_is_there() -> None:
+    lines = re.findall(r"^S(\d+) ", __doc__ or "", re.M)
+    assert [int(number) for number in lines] == list(range(1, 25))
+    tests = ROOT / "tests"
+    for name in re.findall(r"test_[a-z0-9_]*[a-z0-9]\b(?!\.\.)", __doc__ or ""):
+        in_text = [path for path in tests.rglob("*.py") if f"def {name}(" in path.read_text()]
+        found = [*tests.rglob(f"{name}.py"), *in_text]
+        assert found, name
 
 
 def test_s05_no_module_knows_a_field_that_opens_us_to_web_pages() -> None:

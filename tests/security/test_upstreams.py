@@ -66,7 +66,8 @@ async def test_s10_a_challenge_gets_no_other_answer(tmp_path: Path) -> None:
             ScriptedUpstream(respond(401, fields, body)) as upstream,
             live_gateway(tmp_path / "h", upstream.base_url) as gateway,
         ):
-            got = await gateway.ask()
+            own = [(b"x-sbgw-key", KEY.encode()), (b"authorization", b"Bearer sk-ant-own")]
+            got = await gateway.ask(headers=own, key=None)
         assert elsewhere.hits == 0
     assert (got.status, got.body) == (401, body)
     assert len(upstream.requests) == 1

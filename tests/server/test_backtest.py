@@ -77,8 +77,8 @@ def warm(at: float, read: int, **changes: Any) -> Past:
 def test_a_prefix_left_to_expire_is_charged_once_to_the_run_that_did_it() -> None:
     turns = [
         warm(0, 100_000),
-        warm(150, 101_000, route="planning"),
-        warm(250, 102_000, route="planning"),
+        warm(50, 101_000, route="planning"),
+        warm(140, 102_000, route="planning"),
         warm(400, 103_000),
     ]
     found = run(turns, TO_GROQ)
@@ -90,6 +90,21 @@ def test_a_prefix_left_to_expire_is_charged_once_to_the_run_that_did_it() -> Non
         expected += 0.9 * (here - there - charge) - 0.1 * there
     assert found.total.before - found.total.after == near(expected)
     assert expected < -0.2
+
+
+def test_a_turn_that_keeps_a_warm_prefix_alive_is_not_moved() -> None:
+    turns = [warm(0, 100_000), warm(200, 101_000, route="planning"), warm(400, 102_000)]
+    found = run(turns, TO_GROQ)
+    assert (found.total.moved, found.total.after) == (0, near(found.total.before))
+    assert run([*turns[:1], turns[1]._replace(at=turns[0].at + 301)], TO_GROQ).total.moved == 1
+
+
+def test_the_middle_of_a_question_is_not_moved() -> None:
+    question = plain(0, route="tool_loop")
+    again = plain(5, kind="continuation")
+    found = run([question, again, plain(9)], TO_GROQ)
+    assert found.total.moved == 1
+    assert run([plain(0), again], TO_GROQ).total.moved == 2
 
 
 def test_a_subagent_on_a_cheaper_model_of_the_vendor_keeps_its_cache_and_its_model() -> None:

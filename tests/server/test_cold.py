@@ -17,7 +17,7 @@ from providers.pricing import Prices
 from providers.types import Usage
 from server.backtest_prices import PriceBook
 from server.cold import Cold, ColdFinder, cold_of, summary
-from server.ledger_history import Past
+from server.ledger_history import NEAR, Past, history
 from server.prefix import digest_body
 from server.savings_assumptions import Assumptions
 
@@ -129,6 +129,34 @@ def test_a_shorter_prompt_is_charged_with_no_more_than_it_holds() -> None:
     assert cold.tokens == 5000
 
 
+def test_the_mcp_servers_whose_tools_changed_are_named() -> None:
+    tools = [("Read", "r"), ("mcp__wiki__find", "f"), ("mcp__jira__get", "g")]
+    now = [("Read", "r"), ("mcp__jira__get", "other"), ("mcp__mail__send", "s")]
+    cold = found(call(0, WARM, blocks=packed(tools)), call(1, COLD, blocks=packed(now)))
+    assert cold is not None
+    assert cold.text == (
+        "The tools changed: 1 added, 1 removed, 1 altered (of MCP servers jira, mail, wiki)."
+    )
+
+
+def test_a_title_beside_the_conversation_is_not_judged_and_keeps_nothing_alive() -> None:
+    title = call(200, {"cache_read_tokens": 3000, "cache_write_5m_tokens": 0}, kind="title")
+    assert found(call(0, WARM), title) is None
+    cold = found(call(0, WARM), title, call(400, COLD))
+    assert cold is not None
+    assert (cold.cause, cold.idle_s) == ("idle", 400)
+
+
+def test_a_vendor_that_caches_unasked_is_cold_when_it_reads_nothing() -> None:
+    codex = {"protocol": "openai-responses", "provider": "openai", "cache_ttl": None}
+    first = call(0, {"input_tokens": 30_000}, **codex)
+    cold = found(first, call(10, {"input_tokens": 31_000}, **codex, blocks=packed(system="b")))
+    assert cold is not None
+    assert (cold.cause, cold.tokens) == ("system", 30_000)
+    warm = {"input_tokens": 1000, "cache_read_tokens": 29_900}
+    assert found(first, call(10, warm, **codex)) is None
+
+
 def test_the_sum_by_cause() -> None:
     rows = [Cold("idle", "", 1, 0.2, 1), Cold("idle", "", 1, None, 1), Cold("tools", "", 1, 0.5, 1)]
     assert summary(rows) == {
@@ -151,8 +179,20 @@ def test_one_turn_is_found_in_the_ledger(tmp_path: Path) -> None:
         finished(**common, at=NOON + 900, usage=Usage(0, 1, 0, 42_000)),
     ]
     write_ledger(path, turns)
-    cold = cold_of(path, "session-1", turns[2].id, BOOK.rates_here)
+    cold = cold_of(path, turns[2].id, BOOK.rates_here)
     assert cold is not None
     assert cold.as_json()["cause"] == "idle"
-    assert cold_of(path, "session-1", turns[0].id, BOOK.rates_here) is None
-    assert cold_of(path, "another", turns[1].id, BOOK.rates_here) is None
+    assert cold_of(path, turns[0].id, BOOK.rates_here) is None
+    assert cold_of(path, turns[1].id, BOOK.rates_here) is None
+    assert cold_of(path, "nobody", BOOK.rates_here) is None
+
+
+def test_only_the_calls_near_a_turn_are_read_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    common: dict[str, Any] = {"model_asked": SONNET, "usage": Usage(0, 1, 40_000, 1000)}
+    turns = [finished(**common, at=NOON + at) for at in range(NEAR + 5)]
+    stray = [finished(**common, at=NOON + 3, agent="a"), finished(**common, session="other")]
+    write_ledger(path, [*turns, *stray])
+    ids = [turn.id for turn in history(path, up_to=turns[-2].id)]
+    assert ids == [turn.id for turn in turns[-2 - NEAR : -1]]
+    assert [turn.id for turn in history(path, up_to=stray[0].id)] == [stray[0].id]

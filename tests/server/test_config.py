@@ -290,6 +290,34 @@ class TestProviders:
         assert own.login_base_url == "https://chatgpt.com/backend-api/codex"
         assert moved.provider("openai").login_base_url is None
 
+    @pytest.mark.parametrize(
+        "base_url", ["https://api.openai.com/v1/", "https://eu.api.openai.com/v1"]
+    )
+    def test_a_login_never_goes_to_the_vendors_api(self, base_url: str) -> None:
+        made = settings(providers={"openai": {"base_url": base_url}})
+
+        assert made.provider("openai").login_base_url == "https://chatgpt.com/backend-api/codex"
+
+    def test_the_address_of_logins_can_be_moved_too(self) -> None:
+        table = {"login_base_url": "https://proxy.example/codex/"}
+        made = settings(providers={"openai": table})
+
+        assert made.provider("openai").login_base_url == "https://proxy.example/codex"
+
+    @pytest.mark.parametrize(
+        ("name", "address", "reason"),
+        [
+            ("anthropic", "https://x.example", "is for openai only"),
+            ("openai", "http://x.example", "plain http is only for this machine"),
+            ("openai", "http://127.0.0.1:8787/v1", "points at this gateway itself"),
+        ],
+    )
+    def test_an_address_of_logins_that_cannot_be(
+        self, name: str, address: str, reason: str
+    ) -> None:
+        with pytest.raises(ValidationError, match=reason):
+            settings(providers={name: {"login_base_url": address}})
+
     def test_a_vendor_may_be_narrowed_to_one_of_its_protocols(self) -> None:
         made = settings(providers={"openai": {"kind": "openai-chat"}})
 

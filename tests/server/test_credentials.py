@@ -8,6 +8,7 @@ from providers.types import Headers, Payer
 from server.credentials import (
     Access,
     AuthFailed,
+    Credential,
     KeyRing,
     authenticate,
     choose,
@@ -113,3 +114,32 @@ def test_an_unknown_bearer_with_the_login_beta_is_a_login() -> None:
     chosen = choose(access, [], mode="auto", own=None)
     assert chosen is not None
     assert chosen.payer is Payer.CLIENT_KEY
+
+
+JWT = b"eyJhbGciOiJSUzI1NiJ9.eyJlIjoxfQ.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("token", "more", "payer"),
+    [
+        (b"Bearer " + JWT, [(b"ChatGPT-Account-ID", b"acct")], Payer.LOGIN),
+        (b"Bearer " + JWT, [], Payer.LOGIN),
+        (b"AgentAssertion opaque", [(b"chatgpt-account-id", b"acct")], Payer.LOGIN),
+        (b"Bearer sk-proj-1", [(b"chatgpt-account-id", b"acct")], Payer.CLIENT_KEY),
+        (b"Bearer opaque", [], Payer.CLIENT_KEY),
+        # A company's own sign-in before Anthropic is not a ChatGPT login.
+        (b"Bearer " + JWT, [(b"anthropic-version", b"2023-06-01")], Payer.CLIENT_KEY),
+    ],
+)
+def test_a_chatgpt_login_is_told_from_a_key(token: bytes, more: Headers, payer: Payer) -> None:
+    access = Access([(b"authorization", token)])
+    chosen = choose(access, more, mode="auto", own=None)
+    assert chosen is not None
+    assert chosen.payer is payer
+
+
+def test_the_account_of_a_login_goes_only_with_the_login() -> None:
+    account = (b"ChatGPT-Account-ID", b"acct")
+    sent = [(b"a", b"1"), account, (b"X-OpenAI-Fedramp", b"true"), LOGIN]
+    assert Credential(Payer.LOGIN, [LOGIN]).dress(sent) == sent
+    assert Credential(Payer.GATEWAY_KEY, OWN).dress(sent) == [(b"a", b"1"), *OWN]

@@ -20,13 +20,15 @@ ROOT = SUPPORT.parents[1]
 PATIENCE_S = 20
 
 
-def start_child(path: Path, boot_id: str, *, threads: int = 4) -> subprocess.Popen[str]:
+def start_child(
+    path: Path, boot_id: str, *, threads: int = 4, durability: str = "normal"
+) -> subprocess.Popen[str]:
     """The child of ``ledger_crash_child``, ready."""
     child = subprocess.Popen(
         [
             sys.executable,
             str(SUPPORT / "ledger_crash_child.py"),
-            *(str(path), boot_id, str(threads), "normal"),
+            *(str(path), boot_id, str(threads), durability),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -51,11 +53,12 @@ def kill_after(child: subprocess.Popen[str], lines: int) -> list[list[str]]:
     return [line.split() for line in said if line.endswith("\n")]
 
 
-def run_rounds(path: Path, rounds: int, seed: int) -> None:
+def run_rounds(path: Path, rounds: int, seed: int, durability: str) -> None:
     chance = random.Random(seed)
     acknowledged: dict[str, str] = {}
     for number in range(rounds):
-        child, lines = start_child(path, f"child-{number}"), chance.randrange(1, 160)
+        child = start_child(path, f"child-{number}", durability=durability)
+        lines = chance.randrange(1, 160)
         for state, turn_id in kill_after(child, lines):
             acknowledged[turn_id] = state
 
@@ -74,16 +77,21 @@ def run_rounds(path: Path, rounds: int, seed: int) -> None:
             assert report.interrupted > 0, "one of the four threads got to its fifth turn"
         assert report.moved_aside is None
         assert is_sound(path)
+        assert list(path.parent.glob("*.ahead-*")) == []
 
 
-def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    run_rounds(tmp_path / "ledger.sqlite3", rounds=3, seed=1)
+@pytest.mark.parametrize("durability", ["journal", "normal"])
+def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
+    tmp_path: Path, durability: str
+) -> None:
+    run_rounds(tmp_path / "ledger.sqlite3", rounds=2, seed=1, durability=durability)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.faults
-def test_nothing_acknowledged_is_lost_in_many_kills(tmp_path: Path) -> None:
-    run_rounds(tmp_path / "ledger.sqlite3", rounds=40, seed=2)
+@pytest.mark.parametrize("durability", ["journal", "normal"])
+def test_nothing_acknowledged_is_lost_in_many_kills(tmp_path: Path, durability: str) -> None:
+    run_rounds(tmp_path / "ledger.sqlite3", rounds=40, seed=2, durability=durability)
 
 
 def test_nothing_acknowledged_is_lost_when_killed_while_degraded(tmp_path: Path) -> None:

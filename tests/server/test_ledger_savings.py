@@ -316,6 +316,9 @@ def old_ledger(path: Path) -> Turn:
             " ORDER BY type = 'table'"
         ).fetchall():
             conn.execute(f"DROP {kind} {name}")
+        conn.execute("ALTER TABLE turns DROP COLUMN notes")
+        conn.execute("DROP TABLE verifications")
+        conn.execute("DROP TABLE rungs")
         conn.execute("PRAGMA user_version = 1")
     conn.close()
     return turn
@@ -366,6 +369,9 @@ def schema_2(path: Path) -> None:
         for statement in STEP:
             if "savings_rollup" in statement:
                 conn.execute(statement)
+        conn.execute("ALTER TABLE turns DROP COLUMN notes")
+        conn.execute("DROP TABLE verifications")
+        conn.execute("DROP TABLE rungs")
         conn.execute("PRAGMA user_version = 2")
         turn = proposed(saving=SETTLED)
         row = proposal_row(turn, has_ended=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -67,11 +68,13 @@ async def leg_to(
     *,
     model: str | None = None,
     plain: bytes | None = None,
+    traits: Callable[[str, str], Traits] = traits_of,
     **more: Any,
 ) -> Leg:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     provider = Settings().provider(name)
-    made = Legs(exchange(data, **more), data if plain is None else plain, new_id=lambda: "id1")
+    readable = data if plain is None else plain
+    made = Legs(exchange(data, **more), readable, new_id=lambda: "id1", traits=traits)
     return await made.make(Target(name, model), upstream(provider), provider, KEY)
 
 
@@ -124,19 +127,16 @@ class TestTranslated:
         assert dict(leg.headers)[b"accept"] == b"text/event-stream"
         assert json.loads(leg.body)["stream_options"] == {"include_usage": True}
 
-    async def test_a_large_body_is_written_off_the_loop(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_large_body_is_written_off_the_loop(self) -> None:
         threads: list[str] = []
 
         def noting(provider: str, model: str) -> Traits:
             threads.append(threading.current_thread().name)
             return traits_of(provider, model)
 
-        monkeypatch.setattr("server.legs.traits_of", noting)
         large = BODY | {"messages": [{"role": "user", "content": "x" * 300_000}]}
-        await leg_to("openai", large, model="m")
-        await leg_to("openai", BODY, model="m")
+        await leg_to("openai", large, model="m", traits=noting)
+        await leg_to("openai", BODY, model="m", traits=noting)
         assert threads[0] != threading.main_thread().name
         assert threads[1] == threading.main_thread().name
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from turn_factory import opened
+from turn_factory import attempt, finish, finished, opened
 
 from providers.registry import build_upstreams
-from providers.types import Headers, Protocol
+from providers.types import Headers, Protocol, Usage
 from providers.upstream import Upstream
 from server.config import Settings
 from server.credentials import Access
@@ -188,3 +189,87 @@ def test_who_speaks_what() -> None:
     assert not carries_native(Protocol.MESSAGES, chat)
     assert carries_any(Protocol.MESSAGES, chat)
     assert not carries_any(Protocol.MESSAGES, Place("none", (), True))
+
+
+class TestSafeSwitching:
+    """``server.switching`` through the planner: what it says is on the row."""
+
+    LIVE: Mapping[str, Any] = {
+        "routing.shadow": False,
+        "routing.routes.planning": ["groq", "cerebras"],
+        "routing.modes.planning": "live",
+    }
+
+    def question(self, at: float = 0.0, **more: Any) -> Turn:
+        fields: dict[str, Any] = {
+            "kind": "user_turn",
+            "route": "planning",
+            "offload": True,
+            "features": {"answered_before": at > 0},
+            "cache_ttl": "5m",
+            "estimates": {"history": int(50_000 + at)},
+        }
+        turn = opened(**fields | more)
+        turn.at += at
+        return turn
+
+    def answered_at_home(self, found: Planner, at: float = 0.0) -> None:
+        usage = Usage(0, 5, cache_read_tokens=60_000, cache_write_5m_tokens=1_000)
+        turn = finished(usage=usage, model_asked="model-a", kind="tool_step", candidates=[])
+        turn.at += at
+        found.ended(turn)
+
+    def test_a_warm_prefix_that_is_running_out_keeps_the_turn_and_the_row_says_so(self) -> None:
+        found = planner(self.LIVE)
+        self.answered_at_home(found)
+        assert len(plan(found, self.question(at=20))) == 3
+        made = found.plan(self.question(at=200), Access(), [])
+        assert made.targets == (Target("anthropic"),)
+        assert made.proposal is not None
+        assert made.proposal.state == "observed"
+        why = "61,000 tokens in its cache would expire in 100 s without this call"
+        assert made.proposal.reason == why
+        assert len(plan(found, self.question(at=301))) == 3
+
+    def test_a_question_stays_with_the_place_it_went_to(self) -> None:
+        found = planner(self.LIVE)
+        first = plan(found, self.question())
+        assert [target.provider for target in first] == ["groq", "cerebras", "anthropic"]
+        more = self.question(at=5, kind="continuation")
+        assert [target.provider for target in plan(found, more)] == ["groq", "anthropic"]
+
+    def test_after_a_failed_try_the_rest_of_the_question_is_answered_at_home(self) -> None:
+        found = planner(self.LIVE)
+        turn = self.question()
+        made = found.plan(turn, Access(), [])
+        turn.proposal, turn.candidates = made.proposal, list(made.candidates)
+        turn.candidates[0] = replace(turn.candidates[0], state="failed")
+        finish(turn, candidates=turn.candidates, attempts=[attempt("groq"), attempt("anthropic")])
+        found.ended(turn)
+        assert plan(found, self.question(at=5, kind="continuation")) == (Target("anthropic"),)
+        assert len(plan(found, self.question(at=10))) == 3
+
+    def test_in_shadow_the_projection_says_the_same(self) -> None:
+        found = planner({**self.LIVE, "routing.shadow": True})
+        self.answered_at_home(found)
+        states = []
+        for at in (20, 200):
+            made = found.plan(self.question(at=at), Access(), [])
+            assert made.targets == (Target("anthropic"),)
+            assert made.proposal is not None
+            states.append(made.proposal.state)
+        assert states == ["would_move", "observed"]
+
+    def test_what_shadow_projected_binds_nobody_once_it_is_off(self) -> None:
+        found = planner({**self.LIVE, "routing.shadow": True})
+        found.plan(self.question(), Access(), [])
+        live = changed(Settings(), dict(self.LIVE))
+        found._settings = lambda: live
+        assert plan(found, self.question(at=5, kind="continuation")) == (Target("anthropic"),)
+
+    def test_a_title_is_not_held_back(self) -> None:
+        found = planner(LIVE)
+        self.answered_at_home(found)
+        late = title(cache_ttl="5m", estimates={"turn": 60_000})
+        late.at += 200
+        assert [target.provider for target in plan(found, late)] == ["groq", "anthropic"]

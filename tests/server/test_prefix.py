@@ -34,6 +34,7 @@ from server.prefix import (
     FLAG_MCP,
     FLAG_SERVER,
     IMAGE_TOKENS,
+    Digester,
     PrefixBlock,
     body_digest,
     digest_body,
@@ -250,6 +251,101 @@ def test_chat_messages_are_blocks() -> None:
     assert [(b.role, b.tokens) for b in found] == [("system", 10), ("assistant", 10), ("tool", 10)]
 
 
+def test_the_mcp_server_of_a_tool_is_on_record_by_name() -> None:
+    long = "mcp__" + "ж" * 40 + "__list"
+    tools = [
+        tool("mcp__files__list"),
+        tool("mcp__claude_ai_Jira__get_issue"),
+        tool("Read"),
+        {"type": "mcp_toolset", "mcp_server_name": "wiki"},
+        tool(long),
+    ]
+    found = blocks(main_turn(tools=tools))[:5]
+    assert [b.server for b in found] == ["files", "claude_ai_Jira", None, "wiki", "ж" * 20]
+    assert [b.is_mcp for b in found] == [True, True, False, True, True]
+
+
+def test_codex_names_the_server_in_the_tool_its_namespace_or_its_label() -> None:
+    same = {"type": "function", "name": "list", "parameters": {}}
+    tools = [
+        {"type": "namespace", "name": "mcp__files__", "tools": [same]},
+        {"type": "namespace", "name": "mcp__wiki", "tools": [same]},
+        {"type": "namespace", "name": "multi_agent", "tools": [same]},
+        {"type": "mcp", "server_label": "deploys"},
+        {"type": "function", "name": "mcp__mail__send", "parameters": {}},
+    ]
+    found = blocks({"model": "m", "input": "go", "tools": tools}, Protocol.RESPONSES)
+    assert [b.server for b in found[:5]] == ["files", "wiki", None, "deploys", "mail"]
+
+
+def test_blocks_of_the_version_before_are_read() -> None:
+    packed, _ = digest_body(encode(FIRST), KEY)
+    whole = unpack(packed)
+    assert all(b.server is None and not b.file_tokens for b in whole)
+    assert unpack(b"\x01" + packed[1:]) == whole
+
+
+FILE = "x" * 400
+READS = {
+    "messages": (
+        Protocol.MESSAGES,
+        main_turn(
+            user("go"),
+            assistant(tool_use("Read", "a"), tool_use("Bash", "b")),
+            user(tool_result(FILE, "a"), tool_result(FILE, "b")),
+            tools=[],
+            system=[],
+        ),
+    ),
+    "responses": (
+        Protocol.RESPONSES,
+        {
+            "model": "m",
+            "input": [
+                {"type": "function_call", "call_id": "a", "name": "read_file", "arguments": ""},
+                {"type": "function_call", "call_id": "b", "name": "exec", "arguments": ""},
+                {"type": "function_call_output", "call_id": "a", "output": FILE},
+                {"type": "function_call_output", "call_id": "b", "output": FILE},
+            ],
+        },
+    ),
+    "chat": (
+        Protocol.CHAT,
+        {
+            "model": "m",
+            "messages": [
+                {
+                    "role": "assistant",
+                    "tool_calls": [
+                        {"id": "a", "function": {"name": "mcp__fs__read_file", "arguments": ""}},
+                        {"id": "b", "function": {"name": "run", "arguments": ""}},
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": FILE}]},
+                {"role": "tool", "tool_call_id": "b", "content": FILE},
+            ],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("protocol", "body"), READS.values(), ids=READS)
+def test_what_a_tool_read_from_files_is_told_apart(protocol: Protocol, body: Json) -> None:
+    found = blocks(body, protocol)
+    assert sum(b.file_tokens for b in found) == 100
+    assert sum(b.tokens for b in found) >= 200
+
+
+def test_a_file_that_was_read_before_is_known_again() -> None:
+    digester = Digester(KEY)
+    _, body = READS["messages"]
+    first = {**body, "messages": body["messages"][:-1]}
+    digester.digest(read_request(encode(first)))
+    packed, _ = digester.digest(read_request(encode(body)))
+    assert unpack(packed)[-1].file_tokens == 100
+    assert packed == digest_body(encode(body), KEY)[0]
+
+
 def test_odd_values_are_digested_as_they_are() -> None:
     bodies = [
         b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","x":1e999}]}]}',
@@ -263,7 +359,10 @@ def test_odd_values_are_digested_as_they_are() -> None:
         digest_body(b"[]", KEY)
 
 
-@pytest.mark.parametrize("packed", [b"", b"\x02", b"\x01t", b"\x01x" + b"\0" * 13])
+@pytest.mark.parametrize(
+    "packed",
+    [b"", b"\x03", b"\x01t", b"\x02t" + b"\x01" + b"\0" * 20 + b"\x05ab", b"\x01x" + b"\0" * 13],
+)
 def test_a_damaged_list_is_refused(packed: bytes) -> None:
     with pytest.raises(ValueError, match=r"known version|cut or damaged|unknown tag"):
         unpack(packed)

@@ -205,3 +205,18 @@ class TestWholeAnswers:
         error = facts_of(protocol, 400, json.dumps(body).encode()).error
         assert error is not None
         assert (error.type, error.message) == (kind, message)
+
+
+def test_what_was_not_handed_on_does_not_count_in_the_ending() -> None:
+    sent = events(R, REPLY)
+    given = b"".join(sent[:6])
+    tap = tap_for(R, thinking=False)
+    out = tap.feed(given + sent[6][:-1])
+    tail = tap.end()
+    assert (out, tail) == (given, sent[6][:-1])
+    numbers = [
+        json.loads(part.split(b"data: ", 1)[1])["sequence_number"]
+        for part in (out + last_words(tap, BROKEN, FRONT)).split(b"\n\n")
+        if part
+    ]
+    assert numbers == list(range(7))

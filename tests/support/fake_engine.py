@@ -194,6 +194,9 @@ class FakeEngine:
             "turns": [turn.summary() for turn in newest[:200]],
         }
 
+    async def totals(self) -> Snapshot:
+        return await self.snapshot() | {"turns": [], "log": []}
+
     def subscribe(self, after_seq: int | None = None) -> FakeSubscription:
         subscription = FakeSubscription(self.queue_limit)
         self.subscriptions.append(subscription)

@@ -23,7 +23,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -227,7 +227,8 @@ async def until(is_so: Callable[[], bool], otherwise: str) -> None:
 class Call:
     """One request on a connection of its own, read to its end, byte for byte.
 
-    ``body`` ``None`` makes it a GET. ``on_news`` is called after every piece that arrived.
+    ``body`` ``None`` makes it a GET, whatever the ``method``. ``on_news`` is called after every piece that arrived;
+    ``fields`` are more lines of the head.
     """
 
     def __init__(
@@ -237,6 +238,9 @@ class Call:
         path: str,
         *,
         on_news: Callable[[Call], None] = lambda _: None,
+        key: str | None = KEY,
+        fields: Sequence[str] = (),
+        method: str = "POST",
     ) -> None:
         self.status: int | None = None
         """``None`` until the head of the answer has arrived."""
@@ -250,7 +254,7 @@ class Call:
         """Set with the head of the answer, or at the end of the connection."""
         self._port = port
         self._on_news = on_news
-        self._request = _request_bytes(port, body, path)
+        self._request = _request_bytes(port, body, path, key, fields, method)
 
     @property
     def turn_id(self) -> str | None:
@@ -318,11 +322,14 @@ class Call:
             self.body += piece
 
 
-def _request_bytes(port: int, body: bytes | None, path: str) -> bytes:
-    fields = [f"Host: 127.0.0.1:{port}", f"x-api-key: {KEY}"]
+def _request_bytes(
+    port: int, body: bytes | None, path: str, key: str | None, more: Sequence[str], method: str
+) -> bytes:
+    keys = [] if key is None else [f"x-api-key: {key}"]
+    fields = [f"Host: 127.0.0.1:{port}", *keys, *more]
     if body is None:
         lines = [f"GET {path} HTTP/1.1", *fields]
     else:
         fields += ["content-type: application/json", f"content-length: {len(body)}"]
-        lines = [f"POST {path} HTTP/1.1", *fields]
+        lines = [f"{method} {path} HTTP/1.1", *fields]
     return "\r\n".join([*lines, "", ""]).encode() + (body or b"")

@@ -3,7 +3,7 @@
     python ledger_crash_child.py PATH BOOT_ID THREADS DURABILITY
 
 Prints ``ready`` and waits for a line; from then on prints ``open ID`` or ``closed ID`` once that
-row is durable. Every fifth turn of a thread stays open, every third of the others is waited for;
+row is durable. DURABILITY is that of the ledger, or ``journal``. Every fifth turn of a thread stays open, every third of the others is waited for;
 every second one that ends settles its saving.
 """
 
@@ -55,7 +55,14 @@ def work(ledger: Ledger) -> None:
 def main() -> None:
     """See the module docstring."""
     path, boot_id, threads, durability = sys.argv[1:]
-    ledger = Ledger(Path(path), clock=SystemClock(), boot_id=boot_id, durability=durability)
+    has_journal = durability == "journal"
+    ledger = Ledger(
+        Path(path),
+        clock=SystemClock(),
+        boot_id=boot_id,
+        durability="normal" if has_journal else durability,
+        has_journal=has_journal,
+    )
     ledger.start()
     say("ready")
     sys.stdin.readline()

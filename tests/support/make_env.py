@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCKS = {"run": "requirements.lock", "dev": "requirements-dev.lock"}
+PANES = "requirements-panes.lock"
+"""What agents in panes need; the program runs without it, and not every system has wheels of it."""
 
 _OLDEST = (3, 11)
 _NEWEST_MINOR = 15
@@ -67,6 +69,7 @@ def fingerprint(level: str) -> str:
         str(ROOT),
         Path(__file__).read_text("utf-8"),
         (ROOT / LOCKS[level]).read_text("utf-8"),
+        (ROOT / PANES).read_text("utf-8"),
         *(text for text in sections if text.startswith(_BUILD_SECTIONS)),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -127,6 +130,10 @@ def _fill(installer: Installer, level: str) -> None:
             # pip may know an index or a proxy that uv has not been told of.
             _say(f"uv {reason}; trying pip")
             raise UnavailableError(f"uv {reason}")
+    if level == "run":
+        panes = ["--no-deps", "--require-hashes", "-r", str(ROOT / PANES)]
+        if not _runs(*installer, *panes):
+            _say("agents in panes are left out: their terminal engine has no build for this system")
     for ready in ("run", level) if level == "dev" else (level,):
         _stamp(ready).write_text(fingerprint(ready), "utf-8")
 

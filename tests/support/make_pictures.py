@@ -75,10 +75,11 @@ class Picture:
 ALBUM = (
     Picture("live-80x24", 19, size=(80, 24)),
     Picture("live", 23),
-    Picture("detail", 70, keys=("/", *"saved<0 cache>40000", "enter", "enter")),
+    Picture("detail", 70, keys=("/", *"saved<-0.005 cache>40000", "enter", "enter")),
     Picture("savings", 80, keys=("2",)),
     Picture("providers", 84, keys=("3",)),
     Picture("routes", 88, keys=("4", "j", "j")),
+    Picture("sessions", 96, keys=("w",)),
     Picture("live-light", 110, theme=LIGHT.name),
 )
 

@@ -75,19 +75,21 @@ class Workplace:
         base = {"HOME": str(self.home), "PATH": path, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
         return base | _QUIET | more
 
-    async def run(self, *argv: str, env: dict[str, str], timeout_s: float = 60.0) -> Outcome:
+    async def run(
+        self, *argv: str, env: dict[str, str], timeout_s: float = 60.0, stdin: bytes | None = None
+    ) -> Outcome:
         """Run ``argv`` in the project to its end, or kill it after ``timeout_s``."""
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=self.project,
             env=env,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
         try:
-            out, err = await asyncio.wait_for(process.communicate(), timeout_s)
+            out, err = await asyncio.wait_for(process.communicate(stdin), timeout_s)
         except TimeoutError:
             # The programs are started by a script that would leave them behind.
             os.killpg(process.pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from real_claude import Outcome, Workplace
 VERSION = "0.169.0"
 _PACKAGE = "@openai/codex"
 _KEY_ENV = "LOCAL_GATEWAY_KEY"
+QUIET: Mapping[str, str] = {
+    "analytics.enabled": "false",
+    "check_for_update_on_startup": "false",
+}
 
 
 def install() -> Path | None:
@@ -63,28 +68,54 @@ class CodexPlace(Workplace):
         (self.home / ".codex").mkdir()
         subprocess.run(["git", "init", "-q"], cwd=self.project, check=True)
 
+    @property
+    def codex_home(self) -> Path:
+        """Where Codex keeps its settings, its login and its sessions."""
+        return self.home / ".codex"
+
     async def codex(
-        self, url: str, *args: str, model: str = "gpt-5.5", timeout_s: float = 60.0
+        self,
+        url: str,
+        *args: str,
+        model: str = "gpt-5.5",
+        timeout_s: float = 60.0,
+        settings: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
     ) -> CodexRun:
-        """``codex exec`` with a provider of its own at the gateway ``url``."""
-        settings = {
+        """``codex exec`` with a provider of its own at the gateway ``url``.
+
+        ``settings`` are more of its settings, by dotted name; an empty value takes one away.
+        """
+        named = {
             "model_provider": "gw",
             "model_providers.gw.name": "gw",
             "model_providers.gw.base_url": f"{url}/v1",
             "model_providers.gw.wire_api": "responses",
             "model_providers.gw.env_key": _KEY_ENV,
-            "analytics.enabled": "false",
-            "check_for_update_on_startup": "false",
+            **QUIET,
+            **(settings or {}),
         }
+        return await self.start(named, *args, model=model, timeout_s=timeout_s, stdin=stdin)
+
+    async def start(
+        self,
+        settings: Mapping[str, str],
+        *args: str,
+        model: str = "gpt-5.5",
+        timeout_s: float = 60.0,
+        stdin: bytes | None = None,
+    ) -> CodexRun:
+        """``codex exec`` with these settings and no others."""
         argv = [str(self.program)]
         for name, value in settings.items():
-            argv += ["-c", f"{name}={value}"]
+            argv += ["-c", f"{name}={value}"] if value else []
         argv += ["exec", "--json", "-s", "danger-full-access", "-m", model, *args]
-        env = self.env(CODEX_HOME=str(self.home / ".codex"), **{_KEY_ENV: KEY})
-        return _read(await self.run(*argv, env=env, timeout_s=timeout_s))
+        env = self.env(CODEX_HOME=str(self.codex_home), **{_KEY_ENV: KEY})
+        return read_run(await self.run(*argv, env=env, timeout_s=timeout_s, stdin=stdin))
 
 
-def _read(outcome: Outcome) -> CodexRun:
+def read_run(outcome: Outcome) -> CodexRun:
+    """What a run of ``codex exec --json`` told."""
     events = []
     for line in outcome.out.splitlines():
         try:

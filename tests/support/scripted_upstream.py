@@ -25,11 +25,12 @@ end of the ``async with``. For TLS, ``Authority`` makes the certificates::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import itertools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Literal, Self
 
@@ -224,6 +225,7 @@ class ScriptedUpstream:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[BaseException] = []
         self._server: asyncio.Server | None = None
+        self._busy = 0
         self._news = asyncio.Event()
 
     @property
@@ -239,6 +241,7 @@ class ScriptedUpstream:
     async def __aenter__(self) -> Self:
         # asyncio turns Nagle's delay off only where the protocol number is given.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
         listener.bind(("127.0.0.1", 0))
@@ -265,6 +268,36 @@ class ScriptedUpstream:
         await self._server.wait_closed()
         if self._failures and error is None:
             raise self._failures[0]
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Nobody listens at its address while the block lasts; idle connections end."""
+        assert self._server is not None
+        self._server.close()
+        await self.drop_all()
+        await self._server.wait_closed()
+        try:
+            yield
+        finally:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._new_peer, "127.0.0.1", self.port, backlog=1024, ssl=self._tls
+            )
+
+    async def drop_all(self) -> None:
+        """End every connection there is."""
+        for peer in self.peers:
+            peer.drop()
+            await peer.closed.wait()
+
+    @property
+    def busy(self) -> int:
+        """How many scripts run now."""
+        return self._busy
+
+    @property
+    def connected(self) -> int:
+        """How many connections are open now, idle ones included."""
+        return sum(not peer.closed.is_set() for peer in self.peers)
 
     async def wait_for(self, requests: int = 0, peers: int = 0) -> None:
         """Wait until at least so many requests were read and connections accepted."""
@@ -314,7 +347,11 @@ class ScriptedUpstream:
             while not peer.is_ending:
                 request = await self.read_request(peer)
                 script = self.script if self.route is None else self.route(request)
-                await script(peer)
+                self._busy += 1
+                try:
+                    await script(peer)
+                finally:
+                    self._busy -= 1
         except PeerGoneError:
             peer.drop()
         except BaseException:

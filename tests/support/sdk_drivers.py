@@ -293,15 +293,17 @@ DRIVERS: Mapping[Protocol, type[Driver]] = {
 
 
 @asynccontextmanager
-async def driving(protocol: Protocol, url: str, *, retries: int = 0) -> AsyncIterator[Driver]:
+async def driving(
+    protocol: Protocol, url: str, *, retries: int = 0, key: str = KEY
+) -> AsyncIterator[Driver]:
     """The SDK of ``protocol`` as a client of the gateway at ``url``."""
     if protocol is Protocol.MESSAGES:
         async with anthropic.AsyncAnthropic(
-            base_url=url, api_key=KEY, max_retries=retries
+            base_url=url, api_key=key, max_retries=retries
         ) as client:
             yield MessagesDriver(client)
         return
     async with openai.AsyncOpenAI(
-        base_url=f"{url}/v1", api_key=KEY, max_retries=retries
+        base_url=f"{url}/v1", api_key=key, max_retries=retries
     ) as openai_client:
         yield DRIVERS[protocol](openai_client)

@@ -14,6 +14,7 @@ from server import events
 from server.record import Status
 from tui import keys
 from tui.app import GatewayApp, QuitReason
+from tui.lifecycle.sessions import RECENT_S
 from tui.screens.confirm import ConfirmQuit
 from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
@@ -574,10 +575,10 @@ async def test_the_palette_offers_the_table_and_runs_it(
 
 
 async def test_keys_can_be_changed(engine: FakeEngine, clock: FakeClock) -> None:
-    app = app_of(engine, keymap={"live.freeze": "z", "copy": "v"})
+    app = app_of(engine, keymap={"live.freeze": "z", "copy": "Y"})
     async with app.run_test(size=(80, 24)):
         await settle(app)
-        assert "(v copies both lines)" in text_of(app)
+        assert "(Y copies both lines)" in text_of(app)
         await fill(engine, clock, 2)
         await settle(app)
         assert "z freeze" in lines_of(app)[-1]
@@ -596,12 +597,13 @@ def test_a_wrong_key_name_is_an_error_before_anything_starts(engine: FakeEngine)
 # -- quitting --------------------------------------------------------------------------------
 
 
-async def test_q_quits_at_once_when_nothing_is_in_flight(
+async def test_q_quits_at_once_when_nobody_uses_the_gateway(
     engine: FakeEngine, clock: FakeClock
 ) -> None:
     app = app_of(engine)
     async with app.run_test(size=(80, 24)):
         await fill(engine, clock, 1)
+        await clock.advance(RECENT_S)
         await settle(app)
         await press(app, "q")
     assert app.return_value is QuitReason.QUIT
@@ -638,7 +640,7 @@ async def test_the_question_can_be_answered_on_a_small_screen(
         await settle(app)
         await press(app, "q")
         assert isinstance(app.screen, ConfirmQuit)
-        app.screen.query_one("#yes", Button).press()
+        app.screen.query_one("#stop", Button).press()
         await idle(app)
     assert app.return_value is QuitReason.QUIT
 

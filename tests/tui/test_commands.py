@@ -22,6 +22,7 @@ from tui.launch_env import LaunchRefused
 from tui.screens.confirm import Question
 from tui.screens.edit_route import EditRoute
 from tui.screens.going_live import GoingLive
+from tui.screens.start_agent import FullScreen
 
 SIZES = [(60, 20), (80, 24), (120, 40), (160, 48)]
 SOURCE = "the screen"
@@ -342,8 +343,15 @@ async def test_a_long_list_scrolls_with_the_chosen_entry(engine: FakeEngine) -> 
 # -- agents ----------------------------------------------------------------------------------
 
 
-def prepared(agent: Any, url: str) -> Prepared:
+def prepared(agent: Any, url: str, place: Any = None) -> Prepared:
     return Prepared(Command(agent.title, "/bin/false", (agent.name,), {}))
+
+
+async def lend(app: GatewayApp, key: str) -> None:
+    """Ask for the whole terminal and choose the agent."""
+    await press(app, "5", "f")
+    await until(app, lambda: isinstance(app.screen, FullScreen))
+    await press(app, key)
 
 
 async def test_without_a_terminal_of_its_own_the_screen_says_so(engine: FakeEngine) -> None:
@@ -353,12 +361,12 @@ async def test_without_a_terminal_of_its_own_the_screen_says_so(engine: FakeEngi
         await press(app, "c")
         await said(app, "No agent can be started from this screen.")
         app.prepare = prepared
-        await press(app, "c")
+        await lend(app, "c")
         await said(app, "has no terminal of its own")
 
 
 async def test_an_agent_that_is_not_installed_is_said_with_the_command(engine: FakeEngine) -> None:
-    def missing(agent: Any, url: str) -> Prepared:
+    def missing(agent: Any, url: str, place: Any = None) -> Prepared:
         raise LaunchRefused(f"{agent.name} was not found. Install it: {agent.install}")
 
     app = app_of(engine)
@@ -376,14 +384,14 @@ async def test_codex_is_asked_about_where_its_route_is_not_served(engine: FakeEn
     app.prepare = prepared
     async with app.run_test(size=(80, 24)):
         await settle(app)
-        await press(app, "x")
+        await lend(app, "x")
         await until(app, lambda: isinstance(app.screen, Question))
         assert "/v1/responses" in text_of(app)
         assert isinstance(app.focused, Button)
         assert app.focused.id == "no"
         await press(app, "n")
         assert not app._notifications
-        await press(app, "x")
+        await lend(app, "x")
         await until(app, lambda: isinstance(app.screen, Question))
         await press(app, "y")
         await said(app, "has no terminal of its own")
@@ -398,7 +406,7 @@ async def test_codex_needs_no_question_where_it_is_served(
     app.prepare = prepared
     async with app.run_test(size=(80, 24)):
         await settle(app)
-        await press(app, "x")
+        await lend(app, "x")
         await said(app, "has no terminal of its own")
 
 
@@ -447,7 +455,7 @@ async def test_every_key_in_every_dialog_at_every_size(
             check_screen(app, size)
             while isinstance(app.screen, EditRoute):
                 await press(app, "escape")
-            await press(app, "x")
+            await lend(app, "x")
             await until(app, lambda: isinstance(app.screen, Question))
             await press(app, *(key for key in EVERY_KEY if key not in ("enter", "escape")))
             check_screen(app, size)

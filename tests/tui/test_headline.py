@@ -167,9 +167,10 @@ def test_a_refusal_happened_at_a_time_and_has_a_reason_in_words() -> None:
 
 def test_the_small_summary_tells_mode_work_money_and_trouble() -> None:
     state, engine = busy()
+    assert " SHADOW " in plain(headline.summary(state, 80, engine.clock.time()))
     state.mark_unreachable("gone")
     shown = plain(headline.summary(state, 80, engine.clock.time()))
-    for part in (" SHADOW ", "3 in flight", "$12.35+2?", "gateway does not answer: gone"):
+    for part in (" AWAY ", "3 in flight", "$12.35+2?", "gateway does not answer: gone"):
         assert part in shown
     for width in range(8, 80):
         assert width_of(headline.summary(state, width, engine.clock.time())) <= width
@@ -222,3 +223,31 @@ def test_the_last_minute_is_drawn_five_seconds_a_cell() -> None:
     assert text[-1] == "▃"
     assert text[-4] == "▇"
     assert set(text[:-4]) == {"▁"}
+
+
+@pytest.mark.parametrize(
+    ("leases", "badge"),
+    [
+        ([], None),
+        ([{"name": "title", "until": None, "source": "HTTP"}], " title LIVE "),
+        ([{"name": "title"}, {"name": "recap"}], " title +1 LIVE "),
+        ([{"name": "x\x1b[31m"}], " x␛ LIVE "),
+    ],
+)
+def test_what_is_live_in_spite_of_shadow_is_a_badge_of_its_own(
+    leases: list[dict[str, Any]], badge: str | None
+) -> None:
+    state, _ = busy()
+    state.verifier = {"leases": leases, "consent": False}
+    found = {text for text, role in headline.headline(state, 200) if role == "live-badge"}
+    assert found == ({badge} if badge else set())
+    narrow = "".join(text for text, _ in headline.headline(state, 60))
+    assert ("LIVE" in narrow) is (badge is not None)
+
+
+def test_that_texts_go_to_candidates_is_on_the_screen() -> None:
+    state, _ = busy()
+    for consent in (False, True):
+        state.verifier = {"leases": [], "consent": consent}
+        assert ((" VERIFY ", "warn-badge") in headline.headline(state, 200)) is consent
+        assert ((" V ", "warn-badge") in headline.headline(state, 60)) is consent

@@ -47,11 +47,11 @@ def test_an_outage_begins_goes_on_and_ends() -> None:
 def test_what_an_outage_cost() -> None:
     rows = [
         row(50, "groq", "anthropic"),  # before
-        row(110, "groq", "anthropic"),
+        row(110, "groq", "anthropic", cost_usd=0.25),
         row(120, "groq", "anthropic", session="s2"),
-        row(130, "groq", "groq"),
-        row(140, "groq", status="failed"),
-        row(145, "groq", status="error", http_status=503),
+        row(130, "groq", "groq", cost_usd=0.5),
+        row(140, "groq", status="failed", unpriced=False),
+        row(145, "groq", status="error", http_status=503, unpriced=False),
         row(150, "groq", status="error", http_status=400),  # refused, not out
         row(155, "anthropic", status="failed"),  # never went there
         row(160, "groq"),  # went through at once
@@ -59,12 +59,15 @@ def test_what_an_outage_cost() -> None:
         row(300, "groq", "anthropic"),  # after
     ]
     found = incidents.toll(OUT, rows)
-    assert found == Toll(turns=6, sessions=2, elsewhere=2, again=1, failed=2, running=1)
+    assert found == Toll(
+        6, 2, 2, 1, 2, 1, cost_usd=0.75, elsewhere_usd=0.25, unpriced=1
+    )  # fmt: skip
     text = "\n".join(plain(x) for x in incident_card.card(OUT, found, 118))
     assert "LAST OUTAGE" in text
     assert "connection refused" in text
     assert "6 turns of 2 sessions met it" in text
     assert "2 served by another provider, 1 served here on another try, 1 still running, 2" in text
+    assert "$0.7500 for those turns, $0.2500 of it elsewhere; 1 turn unpriced" in text
 
 
 def test_one_that_touched_nobody_says_so() -> None:

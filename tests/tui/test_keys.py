@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import string
+
 import pytest
+from textual.keys import _character_to_key
 
 from tui import keys
+from tui.key_names import problem
 from tui.keys import Facts, Key
 
 PLACES = (keys.LIVE, keys.DETAIL, keys.HELP, keys.CONFIRM)
@@ -104,3 +108,38 @@ def test_the_documentation_lists_every_key() -> None:
     text = keys.as_markdown()
     for key in keys.TABLE:
         assert key.help in text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("entr", "nearest is 'enter'"),
+        ("ctrl+", "no such key"),
+        ("hyper x", "no such key"),
+        ("ctrl+i", "cannot tell it from tab"),
+        ("ctrl+[", "cannot tell it from escape"),
+        ("f25", "no such key"),
+    ],
+)
+def test_a_key_that_cannot_be_pressed_is_refused(name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=r"'live\.freeze'") as refused:
+        keys.resolve({"live.freeze": name})
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["Z", "ctrl+z", "f12", "shift+f3", "alt+x", "é", "tilde", "~", "-"]
+)
+def test_a_key_that_can_be_pressed_is_taken(name: str) -> None:
+    table = keys.resolve({"live.freeze": name})
+    assert {key.id: key.keys for key in table}["live.freeze"] == name
+
+
+def test_the_toolkit_knows_every_name_by_which_a_sign_can_be_given() -> None:
+    for sign in string.punctuation:
+        assert problem(_character_to_key(sign)) is None, sign
+
+
+def test_the_key_that_always_quits_cannot_answer_a_question() -> None:
+    with pytest.raises(ValueError, match=r"'y' is both 'confirm.yes' and 'quit.now'"):
+        keys.resolve({"quit.now": "y", "copy": "ctrl+y", "request.copy": "ctrl+y"})

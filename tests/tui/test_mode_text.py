@@ -49,10 +49,9 @@ def test_some_kinds_never_move(kind: str) -> None:
 
 def test_a_key_goes_through_the_modes() -> None:
     seen = ["observe"]
-    for _ in range(3):
+    for _ in range(4):
         seen.append(mode_text.next_mode(routing(planning=seen[-1]), "planning") or "")
-    assert seen == ["observe", "canary", "live", "observe"]
-    assert mode_text.next_mode(routing(planning="verify"), "planning") == "canary"
+    assert seen == ["observe", "verify", "canary", "live", "observe"]
     assert mode_text.next_mode(routing(planning="odd"), "planning") == "canary"
 
 
@@ -66,3 +65,11 @@ def test_the_question_says_what_would_change() -> None:
     assert "where its class goes" in canary
     back = mode_text.mode_question(routing(), "planning", "observe", ["groq"], None, False)
     assert "leaves" not in back
+
+
+def test_the_question_before_verify_names_who_gets_a_sample() -> None:
+    asked = mode_text.mode_question(routing(), "planning", "verify", ["groq"], None, shadow=True)
+    assert asked == (
+        "verify: planning stays with its vendor; a sample is tried elsewhere and compared. Once "
+        "you consent (sbgw-tui verify on), the text of a sample goes to groq."
+    )

@@ -152,3 +152,21 @@ def test_nothing_from_outside_breaks_it(width: int) -> None:
         found = {name: odd for name in provider()} | {"rate_limits": {"x": odd}}
         provider_page.detail("x", found, width)
         provider_page.row("x", found, width)
+
+
+def test_what_is_under_way_and_what_was_learned() -> None:
+    learned = {"gpt-oss-120b": ["no seed", "at most 8192 tokens of output"], "odd": "x", "none": []}
+    text = detail("groq", provider(in_flight=3, waiting=1, learned=learned))
+    assert "under way    3, 1 waiting for a place" in text
+    assert "learned      gpt-oss-120b takes no seed, at most 8192 tokens of output" in text
+    assert "odd takes" not in text
+    assert "none takes" not in text
+    quiet = detail("groq", provider())
+    assert "under way" not in quiet
+    assert "learned" not in quiet
+
+
+def test_learned_words_are_safe() -> None:
+    for hostile in HOSTILE:
+        for line in provider_page.detail("groq", provider(learned={hostile: [hostile]}), 78):
+            assert_safe(plain(line))

@@ -17,6 +17,7 @@ from past_ledger import write_ledger
 from turn_factory import NOON, finished
 
 from providers.types import Payer, Usage
+from server.ledger_history import history, how_many
 from server.paths import find_paths
 from server.record import Proposal, Saving, Turn
 from tui.cli import main
@@ -216,3 +217,10 @@ def test_neither_textual_nor_rich_is_loaded(ledger: Path) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_bar_counts_the_turns_that_are_read(ledger: Path) -> None:
+    for since in (0.0, NOON + 1.0, NOON + 1e9):
+        assert how_many(ledger, since) == len(list(history(ledger, since)))
+    assert how_many(ledger) == len(turns())
+    assert how_many(ledger.with_name("none")) == 0

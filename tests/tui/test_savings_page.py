@@ -8,6 +8,7 @@ from hostile_text import HOSTILE, assert_safe
 
 from tui import savings_page
 from tui.lines import Line, plain, width_of
+from tui.period import Period
 from tui.sums import Saved, Savings, saved_from, savings_from
 
 WIDTHS = (59, 79, 119, 159)
@@ -41,10 +42,15 @@ def snapshot(**fields: Any) -> dict[str, Any]:
 
 
 def lines(
-    value: dict[str, Any], width: int = 79, *, shadow: bool | None = True, is_today: bool = True
+    value: dict[str, Any],
+    width: int = 79,
+    *,
+    shadow: bool | None = True,
+    period: Period = Period.TODAY,
+    **arguments: Any,
 ) -> list[Line]:
     made = savings_page.page(
-        savings_from(value), {}, width, shadow=shadow, is_today=is_today, key="t"
+        savings_from(value), {}, width, shadow=shadow, period=period, key="t", **arguments
     )
     assert all(width_of(line) <= width for line in made)
     return made
@@ -75,7 +81,7 @@ def test_what_a_reader_looks_for(width: int) -> None:
         "+$0.2100",
         "summary",
         "title",
-        "t shows all on record",
+        "t shows the last 7 days",
     ):
         assert part in text, part
 
@@ -90,15 +96,15 @@ def test_shadow_never_says_saved() -> None:
 
 def test_live_says_saved_and_a_loss_is_a_loss() -> None:
     assert "  SAVED TODAY" in page(snapshot(), shadow=False)
-    text = page(snapshot(), is_today=False)
+    text = page(snapshot(), period=Period.ALL)
     assert "WOULD HAVE LOST ON RECORD" in text
     assert "$3.25  net" in text
     assert "+$3.25" not in text
-    assert "LOST ON RECORD" in page(snapshot(), shadow=False, is_today=False)
+    assert "LOST ON RECORD" in page(snapshot(), shadow=False, period=Period.ALL)
 
 
 def test_a_loss_stands_out() -> None:
-    made = lines(snapshot(), is_today=False)
+    made = lines(snapshot(), period=Period.ALL)
     head = next(line for line in made if "net, cache counted" in plain(line))
     assert ("$3.25", "bad") in head
     planning = next(line for line in made if "planning" in plain(line))
@@ -163,3 +169,12 @@ def test_nothing_from_outside_breaks_the_page(width: int) -> None:
         for made in (lines(value, width), lines(value, width, shadow=False)):
             for line in made:
                 assert_safe(plain(line))
+
+
+def test_a_week_waits_for_the_record() -> None:
+    assert "Adding up" in page(snapshot(), period=Period.WEEK)
+    report = {"turns": 9, "total": {"turns": 9, "projected": 3, "saved_usd": 0.5}}
+    text = flat(page(snapshot(), period=Period.WEEK, report=report))
+    assert "WOULD HAVE SAVED IN 7 DAYS" in text
+    assert "+$0.5000 net" in text
+    assert "3 of 9 turns could move" in text

@@ -15,6 +15,7 @@ from server.record import Status
 from tui import keys
 from tui.app import GatewayApp
 from tui.lines import Line
+from tui.screens.agents import AgentsScreen
 from tui.screens.confirm import ConfirmQuit
 from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
@@ -27,7 +28,8 @@ from tui.screens.savings import SavingsScreen
 SIZES = [(60, 20), (80, 24), (120, 40), (160, 48)]
 SMALLEST = SIZES[0]
 SCREENS = {
-    "1": LiveScreen, "2": SavingsScreen, "3": ProvidersScreen, "4": RoutesScreen, "6": LogScreen,
+    "1": LiveScreen, "2": SavingsScreen, "3": ProvidersScreen, "4": RoutesScreen,
+    "5": AgentsScreen, "6": LogScreen,
 }  # fmt: skip
 
 
@@ -92,11 +94,12 @@ async def test_numbers_lead_to_screens_and_escape_leads_back(
     async with (app := app_of(engine)).run_test(size=size):
         await furnish(engine, clock)
         await settle(app)
-        for key in "123461":
+        for key in "1234561":
             await press(app, key)
             assert type(app.screen) is SCREENS[key]
             assert len(app.screen_stack) <= 2
-            assert " 1 Live   2 Savings   3 Providers   4 Routes   6 Log" in text_of(app)
+            tabs = " ".join(text_of(app).split())
+            assert "1 Live 2 Savings 3 Providers 4 Routes 5 Agents 6 Log" in tabs
             assert " SHADOW " in lines_of(app)[0]
         for key in ("escape", "q"):
             await press(app, "3", key)
@@ -135,24 +138,24 @@ async def test_tabs_can_be_clicked_and_the_shown_one_is_marked(engine: FakeEngin
 
 
 async def test_a_changed_key_is_shown_on_its_tab(engine: FakeEngine) -> None:
-    async with (app := app_of(engine, keymap={"screen.log": "5"})).run_test(size=(80, 24)):
+    async with (app := app_of(engine, keymap={"screen.log": "8"})).run_test(size=(80, 24)):
         await settle(app)
-        assert " 5 Log " in text_of(app)
-        await press(app, "5")
+        assert " 8 Log " in text_of(app)
+        await press(app, "8")
         assert isinstance(app.screen, LogScreen)
 
 
 # -- every key -------------------------------------------------------------------------------
 
 PLACES = [
-    "live", "savings", "providers", "routes", "log", "sessions", "detail", "help", "confirm",
+    "live", "savings", "providers", "routes", "agents", "log", "sessions", "detail", "help", "confirm",
     "empty",
 ]  # fmt: skip
 SAMPLE = frozenset({"move.down", "move.bottom"})
 """Of the movements, those that are tried at every size; at the smallest all are."""
 WAYS = {
     "sessions": ["w"],
-    "savings": ["2"], "providers": ["3"], "routes": ["4"], "log": ["6"],
+    "savings": ["2"], "providers": ["3"], "routes": ["4"], "agents": ["5"], "log": ["6"],
     "detail": ["enter"], "help": ["f1"], "confirm": ["q"],
 }  # fmt: skip
 
@@ -183,7 +186,7 @@ async def test_every_key_of_the_table_can_be_pressed_on_every_screen(
 ) -> None:
     way = WAYS.get(place, [])
     away = {"ctrl+q", *({"y"} if place == "confirm" else ()), *({"q"} if place == "empty" else ())}
-    away |= {"c", "x"}  # these hand the terminal over and have their own tests
+    away |= {"c", "x", "f"}  # these start agents and have their own tests
     home = place if place != "empty" else keys.LIVE
     every = [key for key in keys.TABLE if key.keys]
     told = [key for key in every if key.id in SAMPLE or not key.id.startswith("move.")]
@@ -222,7 +225,7 @@ async def test_savings_of_today_and_of_all(
         await press(app, "2")
         assert "WOULD HAVE SAVED TODAY" in text_of(app)
         assert "+$0.1831" in text_of(app)
-        await press(app, "t")
+        await press(app, "t", "t", "t")
         assert "WOULD HAVE LOST ON RECORD" in text_of(app)
         assert "$3.25" in text_of(app)
         await press(app, "t", "G")

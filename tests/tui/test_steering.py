@@ -103,15 +103,15 @@ async def test_without_a_provider_there_is_nothing_to_act_on() -> None:
 
 
 async def test_a_mode_is_set_after_a_question(engine: FakeEngine) -> None:
-    engine.answers["set_mode"] = CommandResult(True, "planning is in mode canary.")
+    engine.answers["set_mode"] = CommandResult(True, "planning is in mode verify.")
     async with (app := opened(engine)).run_test(size=SIZE):
         await done(app)
         await press(app, "4", "j", "j", "m")
         assert isinstance(app.screen, Question)
-        assert "planning: canary" in text_of(app)
+        assert "planning: verify" in text_of(app)
         await press(app, "escape", "m", "y")
         await done(app)
-        given = {"name": "planning", "mode": "canary", "source": "the screen"}
+        given = {"name": "planning", "mode": "verify", "source": "the screen"}
         assert asked(engine) == [("set_mode", given)]
         await press(app, "G")
         await press(app, "m")

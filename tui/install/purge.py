@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from server import capture_files
 from server.instance import InstanceError, read
 from server.ledger_retention import Choice, copies, count, purge, sessions_like
 from server.ledger_schema import LedgerError
@@ -61,6 +62,10 @@ def plan(paths: Paths, choice: Choice) -> list[str]:
     elif choice.project is not None:
         whose = f"of project {choice.project}"
     lines = [f"{turns} turns {whose}"]
+    folder = capture_files.folder_of(paths.state_dir)
+    kept = capture_files.matching(folder, session=choice.session, project=choice.project)
+    if bodies := len(list(kept)):
+        lines.append(f"{bodies} kept request bodies in {folder}")
     if choice.is_everything:
         lines += [str(path) for path in (*copies(paths.ledger_file), *_logs(paths))]
     return lines
@@ -77,6 +82,8 @@ def forget(paths: Paths, choice: Choice) -> Forgotten:
                 Path(f"{paths.ledger_file}{suffix}").unlink(missing_ok=True)
         else:
             turns = purge(paths.ledger_file, choice)
+        folder = capture_files.folder_of(paths.state_dir)
+        capture_files.remove(folder, session=choice.session, project=choice.project)
         if choice.is_everything:
             _remove_beside(paths, is_running=is_running)
         elif left := copies(paths.ledger_file):
@@ -93,7 +100,7 @@ def forget(paths: Paths, choice: Choice) -> Forgotten:
 def _remove_beside(paths: Paths, *, is_running: bool) -> None:
     for path in copies(paths.ledger_file):
         # Rows that a running gateway could not write yet are still its own.
-        if not (is_running and ".spill-" in path.name):
+        if not (is_running and path.suffix == ".jsonl"):
             path.unlink(missing_ok=True)
     for path in _logs(paths):
         if is_running and path == paths.log_file:

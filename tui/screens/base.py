@@ -64,6 +64,11 @@ class GatewayScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self.sync()
 
+    def answered(self) -> None:
+        """Show what the engine has just answered, if this screen is the one that is seen."""
+        if self.is_mounted and self.is_current:
+            self.sync()
+
     def tell(self, message: str, *, is_bad: bool = False) -> None:
         """The outcome of something the user did."""
         self.notify(

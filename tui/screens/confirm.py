@@ -1,65 +1,54 @@
-"""Questions with a yes and a no: any one, and the one before quitting with requests in flight."""
+"""Questions: any one with a yes and a no, and the one before a gateway in use loses its screen."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Button
 
-from tui import format as fmt
 from tui import keys
 from tui.context import Context
-from tui.lines import EMPTY, Line, line, wrap
+from tui.leaving import Departure, Leave, question, users_of
+from tui.lines import Line, wrap
+from tui.rows import mapping_of
 from tui.screens.base import bindings
 from tui.screens.dialog import Answer, Dialog
-from tui.widgets.lines_view import LineBlock
 
 
-class ConfirmQuit(ModalScreen[bool]):
-    """``True``: drain and quit; the number of requests is up to date while one thinks."""
+class ConfirmQuit(Dialog[Leave]):
+    """Who uses the gateway is up to date while one thinks; without ``departure`` it can only be
+    stopped."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.CONFIRM)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.LEAVING)
 
-    def __init__(self, context: Context) -> None:
-        super().__init__()
-        self._shared = context
-        self._text = LineBlock(self._lines, id="question")
+    def __init__(self, context: Context, departure: Departure | None = None) -> None:
+        super().__init__(context, " Quit ")
+        self._departure = departure
+        self._agents = departure.agents() if departure is not None else 0
 
-    def compose(self) -> ComposeResult:
-        yes, no = (keys.first(self._shared.key(f"confirm.{n}").keys) for n in ("yes", "no"))
-        with Vertical(id="dialog"):
-            yield self._text
-            with Horizontal(id="answers"):
-                yield Button(f"Stay ({no})", id="no", compact=True)
-                yield Button(f"Drain and quit ({yes})", id="yes", variant="warning", compact=True)
+    def lines(self, width: int) -> Sequence[Line]:
+        shared = self._shared
+        unsaved = mapping_of(shared.state.routing).get("unsaved")
+        return question(
+            users_of(shared.state, self._agents, shared.clock.time()),
+            max(10, width),
+            can_keep=self._departure is not None,
+            is_unsaved=bool(unsaved),
+        )
 
-    def on_mount(self) -> None:
-        self.query_one("#no", Button).focus()
+    def answers(self) -> Sequence[Answer]:
+        stay = Answer(Leave.STAY, "Stay", "leave.stay", is_safe=True)
+        keep = Answer(Leave.KEEP, "Keep running", "leave.keep")
+        stop = Answer(Leave.STOP, "Drain and stop", "leave.stop")
+        return (stay, stop) if self._departure is None else (stay, keep, stop)
 
-    def sync(self) -> None:
-        """Count again."""
-        self._text.sync()
+    def answered(self, answer_id: str) -> None:
+        self.dismiss(Leave(answer_id))
 
-    def _lines(self, width: int) -> list[Line]:
-        count = self._shared.state.totals.in_flight
-        what = "They" if count != 1 else "It"
-        text = f"{what} may finish; new requests are turned away meanwhile."
-        return [
-            line((f"{fmt.plural(count, 'request')} in flight", "strong")),
-            *wrap(text, max(10, width)),
-            EMPTY,
-        ]
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        self.dismiss(event.button.id == "yes")
-
-    def action_confirm(self, answer: bool) -> None:
-        self.dismiss(answer)
+    def action_leaving(self, choice: str) -> None:
+        if choice != Leave.KEEP or self._departure is not None:
+            self.dismiss(Leave(choice))
 
 
 class Question(Dialog[bool]):

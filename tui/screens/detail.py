@@ -13,12 +13,16 @@ from textual.widget import Widget
 from server.tasks import spawn
 from tui import export, keys, turn_text
 from tui import format as fmt
+from tui.asker import Asker
 from tui.context import Context
 from tui.lines import Line, line
 from tui.rows import TurnRow
 from tui.screens.base import GatewayScreen, bindings
+from tui.screens.request import RequestScreen
 from tui.widgets.lines_view import LineBlock, LinesView
 
+STORY_S = 3_600.0
+"""What is on record of an ended turn's request does not change."""
 RELOAD_S = 1.0
 """At most this often while the turn only grows; a change of state is read at once."""
 
@@ -39,6 +43,9 @@ class DetailScreen(GatewayScreen):
         self._read_row: TurnRow | None = None
         self._read_at = 0.0
         self._reading: asyncio.Task[None] | None = None
+        self._story = Asker(
+            context.engine, context.clock, "request", every_s=STORY_S, answered=self.answered
+        )
         self._title = LineBlock(self._title_lines, id="turn-title")
         self._page = LinesView(self._page_lines, id="turn")
 
@@ -53,9 +60,12 @@ class DetailScreen(GatewayScreen):
     def on_unmount(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
+        self._story.close()
 
     def sync(self) -> None:
         self._reread_if_changed()
+        if self._detail is not None and self._detail.get("status") != "open":
+            self._story.want(self._turn_id, turn_id=self._turn_id)
         super().sync()
         self._page.sync()
 
@@ -108,7 +118,7 @@ class DetailScreen(GatewayScreen):
             lines.append(line((fmt.neutralise(self._problem, width), "warn")))
         if self._detail is not None:
             now = float(int(self.context.clock.time()))
-            lines.extend(turn_text.body(self._merged(), width, now))
+            lines.extend(turn_text.body(self._merged(), width, now, self._story.data))
         return lines
 
     # -- actions -----------------------------------------------------------------------------
@@ -119,6 +129,10 @@ class DetailScreen(GatewayScreen):
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(fmt.neutralise(self._turn_id))
         self.tell(f"Copied {self._turn_id}")
+
+    def action_request(self) -> None:
+        """The request itself, block by block."""
+        self.app.push_screen(RequestScreen(self.context, self._turn_id))
 
     def action_curl(self) -> None:
         """Copy a command that sends such a request; it names the key and holds no prompt."""

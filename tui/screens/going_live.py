@@ -31,6 +31,12 @@ _ANSWERS = (
     Answer("once", "Live until quit", "go_live.once"),
     Answer("remember", "Live, and remember", "go_live.remember"),
 )
+_ANSWERS_ELSEWHERE = (
+    _ANSWERS[0],
+    Answer("once", "Live until it stops", "go_live.once"),
+    _ANSWERS[2],
+)
+"""Where quitting leaves the gateway running."""
 
 
 class GoingLive(Dialog[GoLive]):
@@ -49,7 +55,7 @@ class GoingLive(Dialog[GoLive]):
         return going_live(self._preview, self._providers, max(10, width))
 
     def answers(self) -> Sequence[Answer]:
-        return _ANSWERS
+        return _ANSWERS_ELSEWHERE if self._shared.state.is_attached else _ANSWERS
 
     def answered(self, answer_id: str) -> None:
         self.dismiss(GoLive(answer_id))

@@ -150,6 +150,8 @@ class LiveScreen(GatewayScreen):
         if row is not None and (row.error_message or row.error_type):
             text = f"{row.error_type or 'error'}: {row.error_message or ''}"
             return line((fmt.neutralise(text, room), "bad"))
+        if row is not None and row.cold is not None:
+            return line((fmt.neutralise(saving_text.cold_note(row.cold), room), "warn"))
         if row is not None and row.projected is not None:
             role = "bad" if (row.projected.usd or 0) < 0 else "accent"
             return line((fmt.neutralise(saving_text.note(row.projected), room), role))

@@ -29,6 +29,12 @@ class KeyFooter(LineBlock):
         self._place = name
         self._spots: list[tuple[int, int, Key]] = []
 
+    def tell_of(self, name: str) -> None:
+        """Show the keys of another context."""
+        if name != self._place:
+            self._place = name
+            self.sync()
+
     def _line(self, width: int) -> Line:
         facts = self._shared.facts()
         spans: list[Span] = [(" ", "text")]

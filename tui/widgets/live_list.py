@@ -26,8 +26,9 @@ LINES_PER_FRAME = 6
 that the streams get their turn in between."""
 FRAME_S = 1 / 60
 
-_Look = tuple[str, int, bool]
-"""What else a drawn row depends on: the age as text, the width, whether it is selected."""
+_Look = tuple[str, int, bool, bool]
+"""What else a drawn row depends on: the age as text, the width, whether it is selected, whether it
+is marked."""
 _Drawn = tuple[TurnRow, _Look] | None
 
 
@@ -138,7 +139,9 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         if index >= len(self._state):
             return None
         row = self._state.at(index)
-        return row, (columns.age_text(row, now), self._width, row.id == self._state.selected)
+        state = self._state
+        is_marked = row.pane is not None and row.pane == state.pane
+        return row, (columns.age_text(row, now), self._width, row.id == state.selected, is_marked)
 
     def _refresh_changed(self) -> None:
         """Repaint lines that differ, from the top, a bounded number in each frame."""
@@ -169,15 +172,15 @@ class LiveList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         known = self._strips.get(row.id)
         if known is not None and known[0] is row and known[1] == look:
             return known[2]
-        strip = self._draw(row, look[2])
+        strip = self._draw(row, selected=look[2], marked=look[3])
         if len(self._strips) >= CACHED_STRIPS:
             self._strips.clear()
         self._strips[row.id] = (row, look, strip)
         return strip
 
-    def _draw(self, row: TurnRow, selected: bool) -> Strip:
+    def _draw(self, row: TurnRow, *, selected: bool, marked: bool) -> Strip:
         layout = columns.layout(self._width)
-        spans = columns.row_line(row, layout, self._now, selected=selected)
+        spans = columns.row_line(row, layout, self._now, selected=selected, marked=marked)
         return self.strip(spans, self._width, SELECTED if selected else None)
 
     # -- the mouse ---------------------------------------------------------------------------

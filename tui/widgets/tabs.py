@@ -15,17 +15,20 @@ class Tabs(LineBlock):
     """Key and name of every numbered screen, the one that is shown marked."""
 
     def __init__(self, context: Context, shown: str) -> None:
-        super().__init__(lambda _width: [self._line()], id="tabs")
+        super().__init__(lambda width: [self._line(width)], id="tabs")
         self._shared = context
         self._shown = shown
         self._spots: list[tuple[int, int, str]] = []
 
-    def _line(self) -> Line:
-        spans: list[Span] = [(" ", "text")]
+    def _line(self, width: int) -> Line:
+        """All of them, closer together where they do not fit otherwise."""
+        named = [(name, keys.first(self._shared.key(f"screen.{name}").keys)) for name in keys.TABS]
+        is_tight = 1 + sum(cell_len(key) + len(name) + 4 for name, key in named) > width
+        gap = "" if is_tight else " "
+        spans: list[Span] = [(gap, "text")]
         self._spots = []
-        at = 1
-        for name in keys.TABS:
-            key = keys.first(self._shared.key(f"screen.{name}").keys)
+        at = len(gap)
+        for name, key in named:
             title = name.capitalize()
             if name == self._shown:
                 spans.append((f" {key} {title} ", "tab-badge"))
@@ -33,8 +36,8 @@ class Tabs(LineBlock):
                 spans.extend(((f" {key}", "key"), (f" {title} ", "text")))
             end = at + cell_len(key) + len(name) + 3
             self._spots.append((at, end, name))
-            spans.append((" ", "text"))
-            at = end + 1
+            spans.append((gap, "text"))
+            at = end + len(gap)
         return tuple(spans)
 
     async def on_click(self, event: events.Click) -> None:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from providers.neutral import Notes
 from providers.protocols import peek
 from providers.traits import Traits
 from providers.types import Headers
@@ -21,8 +22,8 @@ THINKING, EFFORT = "thinking.adaptive", "output_config.effort"
 _BETA = b"anthropic-beta"
 
 
-def adapt(body: bytes, model: str, traits: Traits) -> bytes:
-    """``body`` as ``model`` takes it; raises ``BadRequest`` for a body without a model."""
+def adapt(body: bytes, model: str, traits: Traits) -> tuple[bytes, Notes]:
+    """``body`` as ``model`` takes it, and what that cost; raises ``BadRequest`` without a model."""
     fields = peek.read_object(body)
     changes: dict[str, bytes | None] = {
         name: None for name in traits.unsupported if name in fields and name != "model"
@@ -36,7 +37,9 @@ def adapt(body: bytes, model: str, traits: Traits) -> bytes:
         changes["thinking"] = None
     if EFFORT in traits.unsupported and "output_config" in fields:
         changes["output_config"] = _without_effort(fields["output_config"])
-    return peek.edit(body, changes)
+    dropped = sorted(name for name, value in changes.items() if value is None)
+    degraded = sorted(name for name, value in changes.items() if value and name != "model")
+    return peek.edit(body, changes), Notes(tuple(dropped), tuple(degraded))
 
 
 def _without_effort(raw: msgspec.Raw) -> bytes | None:

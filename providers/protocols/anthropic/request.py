@@ -188,6 +188,7 @@ def _tool(raw: Raw) -> ToolRef:
         size=peek.size_of(raw),
         deferred=peek.is_true(fields.get("defer_loading")),
         raw=raw,
+        group=peek.text_of(fields.get("mcp_server_name")),
     )
 
 

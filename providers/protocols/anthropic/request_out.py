@@ -192,7 +192,7 @@ class _Writer:
         tools = [
             {
                 "name": book.wire_name(tool.name, tool.namespace),
-                **({"description": tool.description} if tool.description else {}),
+                **({"description": words} if (words := book.description(tool)) else {}),
                 "input_schema": book.schema(tool),
                 **({"strict": True} if tool.strict and self._traits.strict_tools else {}),
             }

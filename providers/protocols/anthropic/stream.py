@@ -238,16 +238,18 @@ class StreamTap:
             self._slow_delta(data)
         elif (handler := _HANDLERS.get(name)) is not None:
             self._handle(handler, loads(data) if parsed is None else parsed)
-        else:
+        elif event.event or isinstance(parsed, dict):
             self.unknown_events += 1
             self.semantic_events += 1
+        else:
+            self.malformed += 1
 
     def _handle(self, handler: _Handler, parsed: Any) -> None:
         if isinstance(parsed, dict):
             self.semantic_events += handler(self, parsed)
         else:
+            # No client can read it; it is held back until something comes that one can.
             self.malformed += 1
-            self.semantic_events += 1
 
     def _slow_delta(self, data: bytes) -> None:
         self.semantic_events += 1

@@ -139,7 +139,7 @@ class _Writer:
         if tool.is_custom:
             self._degraded.append("custom_tool")
         function: dict[str, Any] = {"name": self._book.wire_name(tool.name, tool.namespace)}
-        if description := _description(tool):
+        if description := self._book.description(tool):
             function["description"] = description
         function["parameters"] = self._schema(self._book.schema(tool))
         if self._traits.strict_tools and (strict := self._strict(tool)) is not None:
@@ -244,12 +244,3 @@ def _is_closed(schema: Any) -> bool:
         for name, inner in schema.items()
         if name not in _LITERALS
     )
-
-
-def _description(tool: Tool) -> str | None:
-    if not tool.is_custom or not tool.grammar:
-        return tool.description
-    definition = tool.grammar.get("definition")
-    if not isinstance(definition, str):
-        return tool.description
-    return f"{tool.description or ''}\nThe input must match this grammar:\n{definition}".strip()

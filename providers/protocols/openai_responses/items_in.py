@@ -20,12 +20,11 @@ from providers.neutral import (
     ToolResult,
 )
 from providers.protocols.openai_responses.tools_in import ToolReader, plain_namespace
-from providers.protocols.translate import Stop, mapping, text
+from providers.protocols.translate import Stop, items, mapping, text
 from providers.tool_book import arguments_text, is_object
 
 NATIVE_ITEMS = frozenset(
     [
-        "agent_message",
         "apply_patch_call",
         "apply_patch_call_output",
         "code_interpreter_call",
@@ -57,6 +56,8 @@ NATIVE_ITEMS = frozenset(
 
 _DATA_URL = re.compile(r"data:([^;,]*)(?:;[^,;]*)*?;base64,", re.I)
 _DETAILS = frozenset(["low", "high", "auto"])
+_SEALED = re.compile(r"gAAAA[A-Za-z0-9_-]+={0,2}|[A-Za-z0-9+/_-]{100,}={0,2}")
+"""What the vendor encrypts: one long word of base64."""
 
 
 class ItemReader:
@@ -84,6 +85,8 @@ class ItemReader:
                 self.dropped.append("reasoning")
             case "additional_tools":
                 self._tools.add(fields.get("tools"))
+            case "agent_message":
+                self._agent_message(fields)
             case None:
                 raise Stop(Pin.MALFORMED, "input")
             case _:
@@ -109,6 +112,24 @@ class ItemReader:
             if not isinstance(part, allowed):
                 raise Stop(Pin.NATIVE_PART, f"{role.value}.{type(part).__name__.lower()}")
         self.turns.append((role, tuple(parts)))
+
+    def _agent_message(self, fields: Mapping[str, Any]) -> None:
+        """What one agent of Codex tells another.
+
+        Codex puts the words into an encrypted block as the model wrote them; only OpenAI's own
+        models write them encrypted.
+        """
+        words = []
+        for block in items(fields.get("content")):
+            part = mapping(block)
+            is_sealed = part.get("type") == "encrypted_content"
+            said = text(part.get("encrypted_content" if is_sealed else "text"))
+            if said is None or (is_sealed and _SEALED.fullmatch(said)):
+                raise Stop(Pin.NATIVE_PART, "agent_message")
+            words.append(said)
+        if not words:
+            raise Stop(Pin.MALFORMED, "agent_message")
+        self.turns.append((Role.USER, (Text("".join(words)),)))
 
     def _block(self, block: Any) -> Part | None:
         """One content block; ``None`` for empty text."""

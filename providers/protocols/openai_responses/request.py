@@ -135,14 +135,14 @@ def _all_tools(top: Raw | None, items: tuple[Raw, ...]) -> list[ToolRef]:
     return tools
 
 
-def _tools(raws: list[Raw] | tuple[()], depth: int) -> list[ToolRef]:
+def _tools(raws: list[Raw] | tuple[()], depth: int, group: str | None = None) -> list[ToolRef]:
     tools: list[ToolRef] = []
     for raw in raws:
         fields = peek.read_fields(raw)
         kind = peek.text_of(fields.get("type"))
         inner = peek.read_list(fields.get("tools")) if kind == "namespace" and depth else None
         if inner is not None:
-            tools += _tools(inner, depth - 1)
+            tools += _tools(inner, depth - 1, peek.text_of(fields.get("name")) or group)
             continue
         tools.append(
             ToolRef(
@@ -151,6 +151,7 @@ def _tools(raws: list[Raw] | tuple[()], depth: int) -> list[ToolRef]:
                 size=peek.size_of(raw),
                 deferred=peek.is_true(fields.get("defer_loading")),
                 raw=raw,
+                group=peek.text_of(fields.get("server_label")) or group,
             )
         )
     return tools

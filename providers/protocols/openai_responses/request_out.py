@@ -287,7 +287,9 @@ class _Writer:
         settings: dict[str, Any] = {}
         if request.output_format is not None:
             settings["format"] = self._format(request.output_format)
-        if request.verbosity is not None:
+        if request.verbosity is not None and "verbosity" in traits.unsupported:
+            self._dropped.append("verbosity")
+        elif request.verbosity is not None:
             settings["verbosity"] = request.verbosity
         return found | ({"text": settings} if settings else {})
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.neutral import NO_NOTES, Notes
 from providers.protocols import peek
 from providers.protocols.anthropic.downgrade import adapt, adapt_headers
 from providers.traits import Traits, traits_of
@@ -22,12 +23,13 @@ BODY = (
 
 
 def test_a_model_that_takes_everything_changes_only_the_name() -> None:
-    new = adapt(BODY, "claude-haiku-5-5", Traits())
+    new, notes = adapt(BODY, "claude-haiku-5-5", Traits())
     assert new == BODY.replace(b'"claude-opus-5-5"', b'"claude-haiku-5-5"')
+    assert notes == NO_NOTES
 
 
 def test_an_older_model_gets_what_it_knows() -> None:
-    new = adapt(BODY, "claude-haiku-4-5", OLD)
+    new, notes = adapt(BODY, "claude-haiku-4-5", OLD)
     assert json.loads(new) == {
         "model": "claude-haiku-4-5",
         "max_tokens": 64000,
@@ -36,16 +38,17 @@ def test_an_older_model_gets_what_it_knows() -> None:
         "messages": [{"role": "user", "content": 'model " thinking'}],
     }
     assert b'"x": [1, {"model": "no"}]' in new
+    assert notes == Notes(("thinking",), ("max_tokens", "output_config"))
 
 
 def test_thinking_of_another_shape_stays() -> None:
     body = b'{"model":"a","thinking":{"type":"enabled","budget_tokens":9}}'
-    assert b'"budget_tokens":9' in adapt(body, "claude-haiku-4-5", OLD)
+    assert b'"budget_tokens":9' in adapt(body, "claude-haiku-4-5", OLD)[0]
 
 
 def test_an_object_that_becomes_empty_goes() -> None:
     body = b'{"model":"a","output_config":{"effort":"low"}}'
-    assert json.loads(adapt(body, "claude-haiku-4-5", OLD)) == {"model": "claude-haiku-4-5"}
+    assert json.loads(adapt(body, "claude-haiku-4-5", OLD)[0]) == {"model": "claude-haiku-4-5"}
 
 
 def test_betas_of_other_models_are_left_out_and_the_rest_kept() -> None:

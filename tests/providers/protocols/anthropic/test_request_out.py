@@ -236,6 +236,9 @@ def test_free_text_tools_become_functions_of_one_string() -> None:
     body = out(asked)
 
     assert body["tools"][0]["input_schema"]["required"] == ["input"]
+    # Such tools say of themselves that they take no JSON, and only their grammar says what then.
+    assert "the string argument `input`" in body["tools"][0]["description"]
+    assert "start: X" in body["tools"][0]["description"]
     assert body["messages"][1]["content"][0]["input"] == {"input": "*** Begin"}
 
 

@@ -224,7 +224,7 @@ def test_which_block_starts_are_semantic(block: dict[str, Any], semantic: bool) 
         (s.message_delta("end_turn"), True),
         (s.MESSAGE_STOP, True),
         (b"event: future\ndata: {}\n\n", True),
-        (b"event: message_start\ndata: garbage\n\n", True),
+        (b"event: message_start\ndata: garbage\n\n", False),
     ],
 )
 def test_which_events_are_semantic(event: bytes, semantic: bool) -> None:

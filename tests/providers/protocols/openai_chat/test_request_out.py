@@ -241,6 +241,7 @@ def test_free_text_tools_become_functions_of_one_string() -> None:
     body = out(asked)
     function = body["tools"][0]["function"]
 
+    assert "the string argument `input`" in function["description"]
     assert "start: X" in function["description"]
     assert json.loads(body["messages"][1]["tool_calls"][0]["function"]["arguments"]) == {
         "input": patch

@@ -225,6 +225,30 @@ def test_a_turn_goes_through_anthropic_and_back() -> None:
     assert assistant["content"][0]["id"] == user["content"][0]["tool_use_id"] == "toolu_01"
 
 
+def task(words: str) -> Json:
+    opening = {"type": "input_text", "text": "Message Type: NEW_TASK\nPayload:\n"}
+    sealed = {"type": "encrypted_content", "encrypted_content": words}
+    return {
+        "type": "agent_message",
+        "author": "/root",
+        "recipient": "/root/look",
+        "content": [opening, sealed],
+    }
+
+
+def test_a_sub_agent_gets_its_task_from_a_model_that_wrote_it_in_plain_words() -> None:
+    request = read(codex_body(task("Look at the code.")))
+    assert to_chat(request).body["messages"][-1]["content"][-1]["text"] == (
+        "Message Type: NEW_TASK\nPayload:\nLook at the code."
+    )
+
+
+@pytest.mark.parametrize("sealed", ["gAAAAABn" + "x_-9" * 30 + "==", "Zm9vYmFy" * 40])
+def test_a_task_that_only_the_vendor_can_read_stays_there(sealed: str) -> None:
+    found = read_request(codex_body(task(sealed)))
+    assert found == CannotCarry(Pin.NATIVE_PART, "agent_message")
+
+
 def test_a_broken_stream_gives_codex_no_call() -> None:
     request = read(codex_body())
     decoder = chat_in.Decoder(to_chat(request).book, call_ids(request))
@@ -239,7 +263,6 @@ def test_a_broken_stream_gives_codex_no_call() -> None:
 
 FILES = sorted(CAPTURES.glob("*.json")) if CAPTURES.is_dir() else []
 PINNED = {
-    "spawned-subagent-lite": (Pin.NATIVE_PART, "agent_message"),
     "tool-search-and-image-outputs": (Pin.NATIVE_PART, "tool_search_call"),
 }
 

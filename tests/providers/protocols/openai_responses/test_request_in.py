@@ -336,7 +336,11 @@ def test_an_answer_that_the_vendor_would_have_kept_is_noted() -> None:
         ({"type": "web_search_call", "id": "ws_1"}, (Pin.NATIVE_PART, "web_search_call")),
         ({"type": "compaction_trigger"}, (Pin.NATIVE_PART, "compaction_trigger")),
         ({"type": "item_reference", "id": "x"}, (Pin.NATIVE_PART, "item_reference")),
-        ({"type": "agent_message"}, (Pin.NATIVE_PART, "agent_message")),
+        ({"type": "agent_message"}, (Pin.MALFORMED, "agent_message")),
+        (
+            {"type": "agent_message", "content": [{"type": "input_image", "image_url": "x"}]},
+            (Pin.NATIVE_PART, "agent_message"),
+        ),
         ({"type": "tool_search_output"}, (Pin.NATIVE_PART, "tool_search_output")),
         ({"type": "brand_new"}, (Pin.UNKNOWN_PART, "brand_new")),
         ({"id": "x"}, (Pin.MALFORMED, "input")),

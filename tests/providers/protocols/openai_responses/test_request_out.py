@@ -250,6 +250,13 @@ def test_sampling_is_written_or_noted() -> None:
     assert set(outgoing.notes.dropped) == {"top_k", "temperature", "top_p"}
 
 
+def test_what_a_server_refuses_inside_a_field_is_left_out() -> None:
+    told = replace(OPENAI, unsupported=frozenset(["verbosity"]))
+    made = write(replace(PLAIN, verbosity="low"), told)
+    assert "text" not in made.body
+    assert made.notes.dropped == ("verbosity",)
+
+
 def test_what_a_server_refuses_is_left_out() -> None:
     traits = replace(OPENAI, unsupported=frozenset(["store"]), extra={"service_tier": "auto"})
     outgoing = write(PLAIN, traits)
