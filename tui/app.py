@@ -161,8 +161,16 @@ class GatewayApp(PaneActions, ThemedApp[QuitReason], inherit_bindings=False):
 
     def _beat(self) -> None:
         self._beats += 1
+        self._leave_a_dead_terminal()
         if self._beats % 2 or self.state.totals.in_flight < CROWD:
             self.tick()
+
+    def _leave_a_dead_terminal(self) -> None:
+        """Quit when the terminal is gone: the signal for it does not reach us while an agent has it."""
+        driver = self._driver
+        if isinstance(driver, TerminalDriver) and not self._is_quitting and driver.has_hung_up():
+            self.hang_up()
+            self.begin_quit()
 
     def tick(self) -> None:
         """Fold what has arrived and repaint what changed; ages move once a second."""

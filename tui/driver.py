@@ -8,6 +8,7 @@ the event loop, and with it every agent that works through the gateway.
 from __future__ import annotations
 
 import contextlib
+import os
 from enum import Enum
 from queue import Full
 from typing import IO, Any, cast
@@ -79,6 +80,13 @@ class TerminalDriver(LinuxDriver):
             return False
         self._has_skipped = False
         return True
+
+    def has_hung_up(self) -> bool:
+        """Whether there was a terminal and there is none any more; one system call."""
+        try:
+            return not os.isatty(self._terminal.fileno())
+        except (OSError, ValueError):
+            return True
 
     def hang_up(self) -> None:
         """The terminal is gone: write and read nothing any more."""

@@ -81,7 +81,7 @@ def both(old: Old, meeting: Path) -> tuple[Future[Successor], Inheritance]:
     inheriting = beside(lambda: inherit(meeting))
     while not meeting.exists():
         assert not inheriting.done()
-    return beside(old.hand_over), inheriting.result(10)
+    return beside(old.hand_over), inheriting.result(60)
 
 
 def test_socket_and_lock_change_hands_and_are_never_free(tmp_path: Path, meeting: Path) -> None:
@@ -173,7 +173,7 @@ def test_another_user_gets_nothing(
         with pytest.raises(SuccessionError):
             old.hand_over()
         with pytest.raises(SuccessionError, match="did not come"):
-            inheriting.result(10)
+            inheriting.result(60)
 
 
 def test_nobody_who_comes_is_told(meeting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
