@@ -119,13 +119,17 @@ def inherit(path: Path) -> Inheritance:
 
 def _awaited(path: Path) -> socket.socket:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(path))
+        # Seen under its name only once it listens: who sees it may come at once.
+        coming = path.with_name(f"{path.name}+")
+        listener.bind(str(coming))
         try:
             listener.settimeout(MEET_S)
             listener.listen(1)
+            coming.rename(path)
             peer, _ = listener.accept()
         finally:
-            path.unlink(missing_ok=True)
+            for name in (coming, path):
+                name.unlink(missing_ok=True)
     peer.settimeout(MEET_S)
     if not _is_us(peer):
         peer.close()
