@@ -72,7 +72,7 @@ screens: env-dev ## write the screens that tests expect anew, to be looked at be
 lock: ## write the lock files anew (needs uv; newer versions: make lock UPGRADE=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }
 	@$(LOCK) $(UPGRADE) --group build --output-file requirements.lock
-	@$(LOCK) $(UPGRADE) --group dev --extra uvloop --extra panes --output-file requirements-dev.lock
+	@$(LOCK) $(UPGRADE) --group dev --extra panes --output-file requirements-dev.lock
 	@sed -n 's/^panes = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(LOCK:pyproject.toml=-) \
 		--constraint requirements-dev.lock --output-file requirements-panes.lock
 	@for lock in requirements.lock requirements-dev.lock requirements-panes.lock; do \

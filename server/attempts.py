@@ -163,7 +163,7 @@ class Attempts:
         upstream = self._services.upstreams.get(target.provider)
         if credential is None or upstream is None:
             raise Unserved(f"{target.provider} has no credential")
-        provider = self._services.settings.provider(target.provider)
+        provider = self._planner.provider(target.provider)
         return await run.legs.make(target, upstream, provider, credential)
 
     # ------------------------------------------------------------------ at one place

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from server import routing_view
+from server import command_table, routing_view
 from server.backtest_make import WEEK_S, make_backtest, stand_back
 from server.backtest_prices import PriceBook
 from server.bus import Bus
@@ -88,14 +87,7 @@ class Routing:
             "set_mode": self.set_mode,
             "change_routing": self.change_routing,
         }
-        command = commands.get(name)
-        if command is None:
-            return None
-        try:
-            inspect.signature(command).bind(**arguments)
-        except TypeError:
-            return CommandResult(False, f"{name} was called with the wrong arguments")
-        return await command(**arguments)
+        return await command_table.run(commands, name, arguments)
 
     async def set_shadow(
         self, enabled: bool, remember: bool = False, source: str = "the screen"

@@ -16,13 +16,11 @@ from typing import Any, Final
 from server import ledger_savings
 from server.ledger_rows import SUMMARY_COLUMNS, summary_of
 from server.ledger_schema import check_identity, connect_read_only
+from server.settings_types import MAIN_KINDS
 
 HOUR_S: Final = 3_600.0
 MOST_LINES: Final = 2_000
 """Sessions and sub-agents that are told of, those used last."""
-
-MAIN_KINDS: Final = ("user_turn", "tool_step", "continuation", "post_compaction", "resume")
-"""Kinds that carry the conversation itself, so that their prompt is its context."""
 
 _PROMPT: Final = (
     "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0)"

@@ -114,7 +114,7 @@ class Planner:
         for entry in (entry for entries in lists for entry in entries):
             if entry.is_baseline or entry.provider not in self._settings().providers:
                 continue
-            named = entry.model or self._provider(entry.provider).model
+            named = entry.model or self.provider(entry.provider).model
             if named is not None and f"{entry.provider}/{named}" == model:
                 return Target(entry.provider, named)
         return None
@@ -182,7 +182,7 @@ class Planner:
         upstream = self._upstreams.get(name)
         if upstream is None:
             return None
-        is_own_vendor = protocol in self._provider(name).protocols
+        is_own_vendor = protocol in self.provider(name).protocols
         mode = upstream.credentials if is_own_vendor else "key"
         return choose(access, headers, mode=mode, own=upstream.own_credential)
 
@@ -206,7 +206,8 @@ class Planner:
             return lambda provider, model: None
         return partial(self._ladder.held, kind)
 
-    def _provider(self, name: str) -> ProviderSettings:
+    def provider(self, name: str) -> ProviderSettings:
+        """A provider as configured, worked out once for the settings in force."""
         settings = self._settings()
         known = self._known.get(name)
         if known is None or known[0] is not settings:
@@ -218,14 +219,14 @@ class Planner:
         if upstream is None:
             return False
         takes_clients = upstream.credentials != "key"
-        is_own_vendor = takes_clients and protocol in self._provider(name).protocols
+        is_own_vendor = takes_clients and protocol in self.provider(name).protocols
         return upstream.own_credential is not None or is_own_vendor
 
     def _place(self, name: str, has_credential: bool) -> Place | None:
         settings = self._settings()
         if name not in settings.providers:
             return None
-        provider = self._provider(name)
+        provider = self.provider(name)
         keys = [key for key in (provider.account_id_env, provider.api_key_env) if key]
         return Place(
             name=name,

@@ -320,12 +320,7 @@ class NativeRelay:
     def _readable(self, response: UpstreamResponse, body: bytes) -> bytes:
         """The body without its content coding, for reading; empty when it cannot be undone."""
         try:
-            return readable(response, body)
-        except TooLarge as error:
-            raise UnusableAnswer(
-                f"{self._attempt.provider} sent {len(body)} compressed bytes "
-                f"that hold more than {error.limit}"
-            ) from error
+            return readable(response, body, self._attempt.provider)
         except BadCoding:
             return b""
 
@@ -347,10 +342,15 @@ class NativeRelay:
         turn.usage_source = facts.usage_source
 
 
-def readable(response: UpstreamResponse, body: bytes) -> bytes:
-    """``body`` without its content coding; raises ``BadCoding``, ``TooLarge`` for a bomb."""
+def readable(response: UpstreamResponse, body: bytes, provider: str) -> bytes:
+    """``body`` without its content coding; ``BadCoding``, or ``UnusableAnswer`` for a bomb."""
     limit = min(MAX_BUFFERED, max(FREE_GROWTH, MAX_GROWTH * len(body)))
-    return decode_body(body, first(response.headers, b"content-encoding"), limit)
+    try:
+        return decode_body(body, first(response.headers, b"content-encoding"), limit)
+    except TooLarge as error:
+        raise UnusableAnswer(
+            f"{provider} sent {len(body)} compressed bytes that hold more than {limit}"
+        ) from error
 
 
 def _is_event_stream(response: UpstreamResponse) -> bool:

@@ -74,9 +74,13 @@ NEVER_MOVED = frozenset(
         "count_tokens",
         "compaction",
         "web_search",
+        "prewarm",
     }
 )
 """Kinds that stay with the client's own vendor and model whatever the settings say."""
+
+MAIN_KINDS = ("user_turn", "tool_step", "continuation", "post_compaction", "resume")
+"""Kinds that carry a session's own conversation, so that their prompt is its context."""
 
 BASELINE = "baseline"
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from providers.call_ids import CallIds
-from providers.coding import BadCoding, TooLarge
+from providers.coding import BadCoding
 from providers.errors import ConnectionDropped
 from providers.events import Event, Failed, Finished, StreamDecoder, empty_answer, unfold
 from providers.faults import Fault, FaultKind
@@ -108,12 +108,7 @@ class TranslatedRelay:
         body = await response.read_all(MAX_BUFFERED)
         self._attempt.bytes_down = len(body)
         try:
-            return readable(response, body)
-        except TooLarge as error:
-            raise UnusableAnswer(
-                f"{self._attempt.provider} sent {len(body)} compressed bytes "
-                f"that hold more than {error.limit}"
-            ) from error
+            return readable(response, body, self._attempt.provider)
         except BadCoding as error:
             raise UnusableAnswer(
                 f"{self._attempt.provider} sent an answer that cannot be decompressed"

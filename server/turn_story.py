@@ -13,9 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from server.ledger_groups import MAIN_KINDS
 from server.ledger_schema import check_identity, connect_read_only
 from server.prefix import PrefixBlock, unpack
+from server.settings_types import MAIN_KINDS
 
 PARTS: Final = {"t": "tools", "s": "system", "m": "messages"}
 NEAR: Final = 40

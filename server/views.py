@@ -15,7 +15,6 @@ call before: [``server.turn_story.story_of``, and where its body was kept ``has_
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 import sqlite3
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from providers.pricing import Prices
-from server import body_view
+from server import body_view, command_table
 from server.backtest_prices import PriceBook
 from server.capture import Capture
 from server.clock import Clock
@@ -89,20 +88,16 @@ class Views:
             "sent": self._sent,
             "request": self._request,
         }
-        question = questions.get(name)
-        if question is None:
+        if name not in questions:
             return None
         try:
-            inspect.signature(question).bind(**arguments)
-        except TypeError:
-            return CommandResult(False, f"{name} was called with the wrong arguments")
-        try:
             async with self._one_at_a_time:
-                return CommandResult(True, "", await question(**arguments))
+                found = await command_table.run(questions, name, arguments)
         except BadQuestion as error:
             return CommandResult(False, f"{name}: {error}")
         except (LedgerError, sqlite3.Error, OSError, UnsafeFileError) as error:
             return CommandResult(False, f"the record cannot be read: {error}")
+        return CommandResult(True, "", found) if isinstance(found, dict) else found
 
     async def _sessions(self, since: float = 0.0) -> dict[str, Any]:
         now = self._clock.time()

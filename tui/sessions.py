@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from providers.traits import traits_of
+from server.settings_types import MAIN_KINDS
 from tui.rows import HOUR_S, TurnRow
 
 LEAST_SPAN_S = 300.0
 """Dollars an hour are reckoned over at least this long, so that one turn is no firework."""
-
-_MAIN_KINDS = frozenset({"user_turn", "tool_step", "continuation", "post_compaction", "resume"})
 
 
 class Order(StrEnum):
@@ -101,7 +100,7 @@ def _session(name: str, rows: list[TurnRow], now: float) -> Session:
 
 def _last_of_conversation(rows: list[TurnRow]) -> TurnRow | None:
     """The newest turn that carried the conversation: no sub-agent, no background call."""
-    found = (r for r in reversed(rows) if r.agent is None and r.kind in _MAIN_KINDS)
+    found = (r for r in reversed(rows) if r.agent is None and r.kind in MAIN_KINDS)
     return next((row for row in found if row.context_tokens), None)
 
 

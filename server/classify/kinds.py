@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server import settings_types
 from server.classify.client import ClientFacts
 from server.classify.matchers import (
     Match,
@@ -31,50 +32,9 @@ from server.classify.matchers import (
 )
 from server.classify.outline import Outline
 
-KINDS = frozenset(
-    [
-        "user_turn",
-        "tool_step",
-        "continuation",
-        "subagent",
-        "title",
-        "rename",
-        "recap",
-        "web_digest",
-        "web_search",
-        "compaction",
-        "post_compaction",
-        "count_tokens",
-        "bash_prefix",
-        "permission_check",
-        "quota_probe",
-        "topic",
-        "file_paths",
-        "edited_files",
-        "output_digest",
-        "prompt_suggestion",
-        "notification",
-        "shell_command",
-        "resume",
-        "structured",
-        "review",
-        "prewarm",
-        "app",
-        "unknown",
-    ]
-)
+KINDS = frozenset(settings_types.KINDS)
 
-NATIVE_KINDS = frozenset(
-    [
-        "permission_check",
-        "bash_prefix",
-        "quota_probe",
-        "compaction",
-        "web_search",
-        "count_tokens",
-        "prewarm",
-    ]
-)
+NATIVE_KINDS = settings_types.NEVER_MOVED
 """Never offloaded and never downgraded: safety decisions, account probes, whole-session state."""
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from server import command_table
 from server.clock import Clock
 from server.commands import Routing
 from server.engine import CommandResult
@@ -58,14 +58,7 @@ class VerificationCommands:
             "set_consent": self.set_consent,
             "ladder": self.ladder,
         }
-        command = commands.get(name)
-        if command is None:
-            return None
-        try:
-            inspect.signature(command).bind(**arguments)
-        except TypeError:
-            return CommandResult(False, f"{name} was called with the wrong arguments")
-        return await command(**arguments)
+        return await command_table.run(commands, name, arguments)
 
     def noticed(self, name: str, arguments: Mapping[str, Any]) -> None:
         """Another command was run that means something here: back to shadow ends every lease, and

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from tui import columns, keys
 from tui.context import Context
 from tui.lines import Line
+from tui.moves import distance
 from tui.screens.base import GatewayScreen, bindings
 from tui.terminal.arrangement import Arrangement, Caption, Live, arrange, caption, welcome
 from tui.terminal.pane import TerminalPane
@@ -21,6 +22,9 @@ from tui.terminal.panes import Pane
 from tui.widgets.footer import KeyFooter
 from tui.widgets.lines_view import LineBlock, LinesView
 from tui.widgets.live_list import LiveList
+
+MOST_ROWS = 1_000_000
+"""More than any pane keeps."""
 
 TWICE_S = 1.0
 """How soon after leaving a pane its key sends itself to the program."""
@@ -267,19 +271,8 @@ class AgentsScreen(GatewayScreen):
         if frame is None:
             self._empty.move(step)
             return
-        page = max(1, frame.terminal.size.height - 1)
-        whole = 1_000_000
-        deltas = {
-            "up": -1,
-            "down": 1,
-            "page_up": -page,
-            "page_down": page,
-            "half_up": -(page // 2 or 1),
-            "half_down": page // 2 or 1,
-            "top": -whole,
-            "bottom": whole,
-        }
-        frame.terminal.scroll_rows(deltas[step])
+        height = frame.terminal.size.height
+        frame.terminal.scroll_rows(distance(step, height, MOST_ROWS))
 
     def action_back(self) -> None:
         self.dismiss()

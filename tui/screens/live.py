@@ -14,6 +14,7 @@ from tui import filter as filters
 from tui import format as fmt
 from tui.context import Context
 from tui.lines import EMPTY, Line, join, line, spread, width_of
+from tui.moves import distance
 from tui.order import WINDOWS_S, WORDS, Sort
 from tui.screens.base import GatewayScreen, bindings
 from tui.screens.detail import DetailScreen
@@ -167,18 +168,8 @@ class LiveScreen(GatewayScreen):
         if not self.has_class("-rows"):
             self._welcome.move(step)
             return
-        page = max(1, self._list.size.height - 1)
-        deltas = {
-            "up": -1,
-            "down": 1,
-            "page_up": -page,
-            "page_down": page,
-            "half_up": -(page // 2 or 1),
-            "half_down": page // 2 or 1,
-            "top": -len(self.context.state),
-            "bottom": len(self.context.state),
-        }
-        self.context.state.move(deltas[step])
+        state = self.context.state
+        state.move(distance(step, self._list.size.height, len(state)))
         self.sync()
 
     def action_freeze(self) -> None:

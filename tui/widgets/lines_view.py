@@ -18,6 +18,7 @@ from textual.widget import Widget
 
 from tui.format import neutralise, to_ascii
 from tui.lines import EMPTY, Line, clip, width_of
+from tui.moves import distance
 from tui.theme import ThemedApp
 
 Builder = Callable[[int], Sequence[Line]]
@@ -197,18 +198,8 @@ class LinesView(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
 
     def move(self, step: str) -> None:
         """Scroll by a movement name of the key table."""
-        page = max(1, self.size.height - 1)
-        deltas = {
-            "up": -1,
-            "down": 1,
-            "page_up": -page,
-            "page_down": page,
-            "half_up": -(page // 2 or 1),
-            "half_down": page // 2 or 1,
-            "top": -len(self._lines),
-            "bottom": len(self._lines),
-        }
-        self.scroll_to(y=self.scroll_offset.y + deltas[step], animate=False)
+        down = distance(step, self.size.height, len(self._lines))
+        self.scroll_to(y=self.scroll_offset.y + down, animate=False)
 
     def render_line(self, y: int) -> Strip:
         index = y + self.scroll_offset.y

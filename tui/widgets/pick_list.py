@@ -11,6 +11,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.lines import EMPTY, Line
+from tui.moves import distance
 from tui.theme import SELECTED
 from tui.widgets.lines_view import LineWidget
 
@@ -85,19 +86,9 @@ class PickList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
         entries = self._entries()
         if not entries:
             return
-        page = max(1, self.size.height - 1)
-        deltas = {
-            "up": -1,
-            "down": 1,
-            "page_up": -page,
-            "page_down": page,
-            "half_up": -(page // 2 or 1),
-            "half_down": page // 2 or 1,
-            "top": -len(entries),
-            "bottom": len(entries),
-        }
+        down = distance(step, self.size.height, len(entries))
         at = entries.index(self.picked) if self.picked in entries else 0
-        self._pick(entries[max(0, min(len(entries) - 1, at + deltas[step]))])
+        self._pick(entries[max(0, min(len(entries) - 1, at + down))])
 
     def _pick(self, key: str) -> None:
         self.picked = key
