@@ -12,7 +12,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 LOCK_NOTE := \# Exact versions with hashes for every platform; written by `make lock`, do not edit.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test suite check lint test-clients test-faults walk bench docs pictures screens lock clean env-run env-dev
+.PHONY: help run demo test suite check lint test-clients test-faults test-panes walk bench docs pictures screens lock clean env-run env-dev
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -38,11 +38,16 @@ test-clients: env-dev ## drive the real Claude Code through the gateway (fetched
 test-faults: env-dev ## the heavier runs: the fault matrix, kill -9 under load, installing, the doctor
 	@$(PYTEST) -q -m faults -o timeout=1800 $(ARGS)
 
+test-panes: env-dev ## what docs/panes.md lists: programs and the real agents in panes, under tmux
+	@CLIENT_CACHE="$(CURDIR)/.client-cache" $(PYTEST) -q -o timeout=1800 tests/e2e/test_panes.py \
+		tests/clients/test_panes.py tests/e2e/test_hand_over.py tests/tui/terminal $(ARGS)
+
 walk: ## a new user's whole way, from clone to uninstall (quicker: ARGS=--without-tests)
 	@$(PYTHON) tests/walk.py $(ARGS)
 
 fuzz: env-dev ## feed the six parsers of foreign input with nonsense, SECONDS each (60)
 	@FUZZ_EXAMPLES=2000 FUZZ_SECONDS=$(or $(SECONDS),60) $(PYTEST) -q tests/fuzz -o timeout=36000 $(ARGS)
+	@$(CLEAN_ENV) $(BIN)/python tests/fuzz/million.py 1000000
 
 soak: env-dev ## many streams, failing vendors, a locked and full disk, signals, kills: SECONDS (300)
 	@SOAK_SECONDS=$(or $(SECONDS),300) $(CLEAN_ENV) $(BIN)/python tests/soak/soak.py

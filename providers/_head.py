@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 _TOKEN = bytes(b for b in range(0x21, 0x7F) if chr(b).isalnum() or chr(b) in "!#$%&'*+-.^_`|~")
 _CONTROLS = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
@@ -12,8 +13,7 @@ _TARGET = bytes(range(0x21, 0x7F))
 _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """An encoded request head, and what it means for the connection."""
 
     data: bytes

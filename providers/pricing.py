@@ -19,6 +19,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from providers.protocols.anthropic.response import as_count, as_text, usage_of
 from providers.types import Usage, UsageSource
 
@@ -101,8 +103,7 @@ class PriceOverride:
     cache_write_1h: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """The price of one answer."""
 
     usd: Decimal | None
@@ -347,7 +348,7 @@ def _note_surcharges(bill: _Bill, rates: Rates, usage: Usage) -> None:
     kinds = [entry.get("type") for entry in _iterations(usage)]
     if "fallback_message" in kinds:
         bill.notes.append("the vendor's fallback model served part of the answer")
-    if rates.is_tiered and kinds.count("message") > 1:
+    if kinds.count("message") > 1 and rates.is_tiered:
         bill.notes.append("several model runs in one answer: the price tier is uncertain")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from functools import lru_cache
 
 from providers.protocols.anthropic.response import read_rate_limits as read_anthropic
 from providers.types import Headers
@@ -22,19 +23,28 @@ def read_rate_limits(headers: Headers) -> dict[str, dict[str, str]]:
     """All windows, by family, values as sent: ``{"x-ratelimit-tokens": {"limit": "8000"}}``."""
     found = read_anthropic(headers)
     for raw_name, raw_value in headers:
-        if raw_name[:2].lower() != b"x-":
+        named = _window_of(raw_name)
+        if named is None:
             continue
-        name = raw_name.decode("latin-1").lower()
+        family, field = named
         value = raw_value.decode("latin-1").strip()
-        if (login := _LOGIN.fullmatch(name)) is not None:
-            _note_login(found.setdefault(login[1], {}), login[2], value)
-        if not name.startswith(_PREFIX):
-            continue
-        field, _, window = name.removeprefix(_PREFIX).partition("-")
-        if field in _FIELDS and window:
-            family = found.setdefault(f"{_PREFIX}{window}", {})
-            family[field] = value
+        if family.startswith(_PREFIX):
+            found.setdefault(family, {})[field] = value
+        else:
+            _note_login(found.setdefault(family, {}), field, value)
     return found
+
+
+@lru_cache(maxsize=512)
+def _window_of(raw_name: bytes) -> tuple[str, str] | None:
+    """Family and field that a header's name tells; every answer has the same few names."""
+    name = raw_name.decode("latin-1").lower()
+    if (login := _LOGIN.fullmatch(name)) is not None:
+        return login[1], login[2]
+    if not name.startswith(_PREFIX):
+        return None
+    field, _, window = name.removeprefix(_PREFIX).partition("-")
+    return (f"{_PREFIX}{window}", field) if field in _FIELDS and window else None
 
 
 def _note_login(window: dict[str, str], field: str, value: str) -> None:

@@ -55,7 +55,7 @@ class _LoopClock:
 class UpstreamResponse:
     """A response whose head has arrived. Close it, or read it to its end and close it."""
 
-    __slots__ = ("_conn", "_release", "headers", "reused", "status")
+    __slots__ = ("_conn", "_fields", "_release", "headers", "reused", "status")
 
     def __init__(
         self, conn: Connection, *, reused: bool, release: Callable[[Connection], None]
@@ -67,6 +67,17 @@ class UpstreamResponse:
         """The connection was kept alive from an earlier request."""
         self._conn: Connection | None = conn
         self._release = release
+        self._fields: dict[bytes, bytes] | None = None
+
+    def field(self, name: bytes) -> str | None:
+        """The first value of the field ``name`` (lower case)."""
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = {}
+            for key, value in self.headers:
+                fields.setdefault(key.lower(), value)
+        found = fields.get(name)
+        return None if found is None else found.decode("latin-1")
 
     def _live(self) -> Connection:
         if self._conn is None:
@@ -191,9 +202,9 @@ class Transport:
             raise RuntimeError("the transport is closed")
         proxy = self._proxies.proxy_for(origin)
         head = self._head(origin, proxy, method, target, headers, len(body))
-        conn = self._take(origin)
+        started = self._clock.monotonic()
+        conn = self._take(origin, started)
         if conn is not None:
-            started = self._clock.monotonic()
             try:
                 return await self._exchange(conn, head, body, reused=True)
             except (WriteFailed, ConnectionDropped):
@@ -272,10 +283,12 @@ class Transport:
 
     # -- the pool -----------------------------------------------------------------------------
 
-    def _take(self, origin: Origin) -> Connection | None:
+    def _take(self, origin: Origin, now: float) -> Connection | None:
         """The connection used last: the likeliest to be alive, and the rest may expire."""
-        self._expire(origin)
         pool = self._idle.get(origin)
+        if not pool:
+            return None
+        self._expire(origin, now)
         if not pool:
             return None
         self._idle_count -= 1
@@ -290,13 +303,13 @@ class Transport:
         conn.idle_since = self._clock.monotonic()
         self._idle.setdefault(origin, {})[conn] = None
         self._idle_count += 1
-        self._expire(origin)
+        self._expire(origin, conn.idle_since)
         if self._idle_count > self._max_idle:
             next(iter(self._idle[origin])).abort()
 
-    def _expire(self, origin: Origin) -> None:
+    def _expire(self, origin: Origin, now: float) -> None:
         pool = self._idle.get(origin)
-        oldest_good = self._clock.monotonic() - self._idle_expiry_s
+        oldest_good = now - self._idle_expiry_s
         while pool and (oldest := next(iter(pool))).idle_since <= oldest_good:
             oldest.abort()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 Headers = list[tuple[bytes, bytes]]
 """HTTP fields as received: original order, original case, duplicates kept."""
@@ -44,8 +45,7 @@ class Delivery(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Token counts of one answer; ``None`` means the provider did not say, ``0`` is a value.
 
     ``input_tokens`` excludes cache reads and writes (Anthropic Messages ``usage``).
@@ -59,7 +59,7 @@ class Usage:
     reasoning_tokens: int | None = None
     web_searches: int | None = None
     service_tier: str | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """The provider's own object, merged over all frames that revised it."""
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec import structs
 
 from providers.pricing import Prices
 from providers.types import Usage, UsageSource
@@ -48,4 +49,4 @@ def billed_usage(turn: Turn) -> Usage:
     usage = turn.usage
     if turn.usage_source is UsageSource.FINAL:
         return usage
-    return replace(usage, output_tokens=max(usage.output_tokens or 0, turn.output_estimate))
+    return structs.replace(usage, output_tokens=max(usage.output_tokens or 0, turn.output_estimate))

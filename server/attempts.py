@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
+from msgspec import structs
+
 from providers.errors import ConnectFailed, Expired, Stalled, UpstreamError
 from providers.faults import Fault, FaultKind
 from providers.neutral import Pin
@@ -70,13 +72,21 @@ class Attempts:
         return self._credential(exchange, plan.targets[0])
 
     async def serve(
-        self, exchange: Exchange, plan: Plan, readable: bytes, accepted_at: float
+        self,
+        exchange: Exchange,
+        plan: Plan,
+        readable: bytes,
+        accepted_at: float,
+        credential: Credential | None = None,
     ) -> None:
-        """Answer the client, or raise ``HttpError`` with what it is to be told."""
+        """Answer the client, or raise ``HttpError`` with what it is to be told.
+
+        ``credential`` is the ``first_credential`` if the caller has asked for it.
+        """
         self._services.retries.earn()
         storm = self._storms.watch(exchange.turn.session, exchange.body)
         legs = Legs(exchange, readable, traits=self._services.learned.traits)
-        run = Run(exchange, plan, legs, accepted_at, storm)
+        run = Run(exchange, plan, legs, accepted_at, storm, credential)
         for run.index, target in enumerate(plan.targets):
             if run.skips():
                 continue
@@ -159,7 +169,8 @@ class Attempts:
         )
 
     async def _leg(self, run: Run, target: Target) -> Leg:
-        credential = self._credential(run.exchange, target)
+        credential = run.credential if run.index == 0 else None
+        credential = credential or self._credential(run.exchange, target)
         upstream = self._services.upstreams.get(target.provider)
         if credential is None or upstream is None:
             raise Unserved(f"{target.provider} has no credential")
@@ -429,5 +440,5 @@ def _note(turn: Turn, target: Target, state: str, reason: str) -> None:
     """Write into the record what became of a candidate."""
     for index, candidate in enumerate(turn.candidates):
         if candidate.provider == target.provider and candidate.model == target.model:
-            turn.candidates[index] = replace(candidate, state=state, reason=reason[:300])
+            turn.candidates[index] = structs.replace(candidate, state=state, reason=reason[:300])
             return

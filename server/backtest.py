@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from server.backtest_plan import Replan
-from server.backtest_prices import MoveCost, PriceBook
+from server.backtest_prices import NOTHING, MoveCost, PriceBook
 from server.ledger_history import Past
 from server.limits import Admission, PlanLimits
 from server.policy import Target
@@ -28,6 +31,7 @@ TURNS_AT_ONCE: Final = 256
 
 _T = TypeVar("_T")
 _LineKey = tuple[str, str, str, str]
+_Way = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
@@ -65,11 +69,9 @@ class Tally:
 class Backtest:
     """The result: all turns, by class, and by where they would have moved."""
 
-    total: Tally = field(default_factory=Tally)
-    routes: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    moves: defaultdict[tuple[str, str, str, str], Tally] = field(
-        default_factory=lambda: defaultdict(Tally)
-    )
+    total: Tally
+    routes: dict[str, Tally]
+    moves: dict[_Way, Tally]
     """By kind, class, provider and model; turns that stay are in none."""
 
     def as_json(self) -> dict[str, Any]:
@@ -83,8 +85,7 @@ class Backtest:
         }
 
 
-@dataclass(slots=True)
-class _Fate:
+class _Fate(msgspec.Struct, gc=False):
     """What the other table would have done with one turn."""
 
     turn: Past
@@ -113,10 +114,7 @@ def backtest(
         replan.went(turn, fate.target)
         fates.append(fate)
     _charge(fates, prices)
-    found = Backtest()
-    for fate in _at_ease(fates, pause):
-        _count(found, fate, prices)
-    return found
+    return _sum_up(_at_ease(fates, pause), prices)
 
 
 def _at_ease(items: Iterable[_T], pause: Callable[[], None] | None) -> Iterator[_T]:
@@ -158,12 +156,14 @@ def _charge(fates: Sequence[_Fate], prices: PriceBook) -> None:
     lines: dict[_LineKey, list[_Fate]] = defaultdict(list)
     for fate in fates:
         turn = fate.turn
-        if turn.session and (turn.cache_read_tokens or _written(turn)):
+        writes = turn.cache_write_5m_tokens or turn.cache_write_1h_tokens
+        if turn.session and (turn.cache_read_tokens or writes):
             key = (turn.provider or "", turn.session, turn.agent or "", turn.model_asked or "")
             lines[key].append(fate)
     for (provider, *_), line in lines.items():
-        left = [_leaves(fate, provider) for fate in line]
-        if not any(left):
+        # A cheaper model of the vendor takes its cache line along.
+        left = [fate.target is not None and fate.target.provider != provider for fate in line]
+        if True not in left:
             continue
         calls = []
         for fate, is_moved in zip(line, left, strict=True):
@@ -176,35 +176,53 @@ def _charge(fates: Sequence[_Fate], prices: PriceBook) -> None:
             fate.charge = charge
 
 
-def _leaves(fate: _Fate, provider: str) -> bool:
-    """Whether a call leaves its cache line behind: a cheaper model of the vendor takes it along."""
-    return fate.target is not None and fate.target.provider != provider
+@dataclass(slots=True)
+class _Sheet:
+    """The costs of one group of turns in order, to be added up all at once."""
+
+    costs: list[MoveCost | None] = field(default_factory=list)
+    moved: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+
+    def tally(self) -> Tally:
+        known = [cost for cost in self.costs if cost is not None]
+        return Tally(
+            turns=len(self.costs),
+            moved=self.moved,
+            unpriced=len(self.costs) - len(known),
+            before=sum(map(_BEFORE, known)),
+            after=sum(map(_AFTER, known)),
+            after_low=sum(map(_LOW, known)),
+            after_high=sum(map(_HIGH, known)),
+            broken=self.broken,
+        )
 
 
-def _written(turn: Past) -> int:
-    return (turn.cache_write_5m_tokens or 0) + (turn.cache_write_1h_tokens or 0)
+_BEFORE, _AFTER, _LOW, _HIGH = map(attrgetter, ("before", "after", "low", "high"))
 
 
-def _count(found: Backtest, fate: _Fate, prices: PriceBook) -> None:
-    turn, target = fate.turn, fate.target
-    tallies = [found.total, found.routes[turn.route]]
-    if target is not None:
-        key = (turn.kind, turn.route, target.provider, target.model or "")
-        tallies.append(found.moves[key])
-    cost = prices.moved(turn, target, fate.charge.usd) if _has_cost(turn) else MoveCost.nothing()
-    for tally in tallies:
-        tally.turns += 1
-        tally.moved += target is not None
+def _sum_up(fates: Iterable[_Fate], prices: PriceBook) -> Backtest:
+    total = _Sheet()
+    routes: defaultdict[str, _Sheet] = defaultdict(_Sheet)
+    moves: defaultdict[_Way, _Sheet] = defaultdict(_Sheet)
+    for fate in fates:
+        turn, target = fate.turn, fate.target
+        cost: MoveCost | None = NOTHING
+        if turn.cost_usd or turn.unpriced:
+            cost = prices.moved(turn, target, fate.charge)
+        route = routes[turn.route]
+        total.costs.append(cost)
+        route.costs.append(cost)
+        if target is not None:
+            way = moves[turn.kind, turn.route, target.provider, target.model or ""]
+            way.costs.append(cost)
+            for sheet in (total, route, way):
+                sheet.moved += 1
         if fate.broken is not None:
-            tally.broken[fate.broken] += 1
-        if cost is None:
-            tally.unpriced += 1
-            continue
-        tally.before += cost.before
-        tally.after += cost.after
-        tally.after_low += cost.low
-        tally.after_high += cost.high
-
-
-def _has_cost(turn: Past) -> bool:
-    return bool(turn.cost_usd) or bool(turn.unpriced)
+            for sheet in (total, route):
+                sheet.broken[fate.broken] += 1
+    return Backtest(
+        total.tally(),
+        {name: sheet.tally() for name, sheet in routes.items()},
+        {way: sheet.tally() for way, sheet in moves.items()},
+    )

@@ -84,47 +84,44 @@ def move(
     tokens: Tokens, there: RatesAt, factors: FastFactors, baseline: float, charge: float
 ) -> Spread:
     """What a move to another vendor saves; ``charge`` is what it does to the cache at home."""
-    prompt = tokens.prompt
+    prompt, output = tokens.prompt, tokens.output
+    k_in, k_out = factors.k_in, factors.k_out
+    return _spread(
+        _cold_price(there, prompt * k_in[0], output * k_out[0]),
+        _cold_price(there, prompt * k_in[2], output * k_out[2]),
+        _cold_price(there, prompt * k_in[1], output * k_out[1]),
+        factors.fail,
+        baseline - charge,
+    )
 
-    def price(k_in: float, k_out: float) -> float:
-        sent = prompt * k_in
-        rates = there(int(sent))
-        return sent * rates.input + tokens.output * k_out * rates.output
 
-    return _spread(price, price, factors, baseline - charge)
+def _cold_price(there: RatesAt, sent: float, answered: float) -> float:
+    rates = there(int(sent))
+    return sent * rates.input + answered * rates.output
 
 
 def move_sibling(
     tokens: Tokens, there: RatesAt, factors: FastFactors, baseline: float, *, is_first: bool
 ) -> Spread:
     """What a move of the whole conversation to another model of the vendor saves."""
-
-    def price(k_in: float, k_out: float) -> float:
-        return there(int(tokens.prompt * k_in)).bill(tokens, k_in, k_out)
-
-    def cold(k_in: float, k_out: float) -> float:
-        rates = there(int(tokens.prompt * k_in))
-        write = rates.write_1h if tokens.is_1h else rates.write_5m
-        extra = tokens.read * k_in * (write - rates.read)
-        return rates.bill(tokens, k_in, k_out) + extra
-
-    return _spread(price, cold if is_first else price, factors, baseline)
-
-
-def _spread(
-    price: Callable[[float, float], float],
-    dear_price: Callable[[float, float], float],
-    factors: FastFactors,
-    kept: float,
-) -> Spread:
-    """``kept`` is what staying costs, less what leaving does to the cache."""
     k_in, k_out = factors.k_in, factors.k_out
-    fail, least, most = factors.fail
-    mid = price(k_in[0], k_out[0])
-    dear, cheap = dear_price(k_in[2], k_out[2]), price(k_in[1], k_out[1])
 
-    def expect(usd: float, share: float) -> float:
-        return (1 - share) * (kept - usd) - share * usd
+    def price(end: int) -> float:
+        return there(int(tokens.prompt * k_in[end])).bill(tokens, k_in[end], k_out[end])
 
-    low = min(expect(dear, least), expect(dear, most))
-    return expect(mid, fail), low, max(expect(cheap, least), expect(cheap, most))
+    dear = price(2)
+    if is_first:
+        rates = there(int(tokens.prompt * k_in[2]))
+        write = rates.write_1h if tokens.is_1h else rates.write_5m
+        dear += tokens.read * k_in[2] * (write - rates.read)
+    return _spread(price(0), dear, price(1), factors.fail, baseline)
+
+
+def _spread(mid: float, dear: float, cheap: float, fails: Spread, kept: float) -> Spread:
+    """``kept`` is what staying costs, less what leaving does to the cache."""
+    fail, least, most = fails
+    low = min((1 - least) * (kept - dear) - least * dear, (1 - most) * (kept - dear) - most * dear)
+    high = max(
+        (1 - least) * (kept - cheap) - least * cheap, (1 - most) * (kept - cheap) - most * cheap
+    )
+    return (1 - fail) * (kept - mid) - fail * mid, low, high

@@ -16,6 +16,7 @@ from server.backtest_plan import Replan
 from server.backtest_prices import PriceBook
 from server.config import Settings
 from server.ledger_history import history, time_of_newest
+from server.ledger_read import LedgerReader
 from server.limits import plans
 
 MOST_TURNS: Final = 100_000
@@ -40,13 +41,14 @@ def make_backtest(
     demo: bool = False,
     pause: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """``Backtest.as_json`` and ``since``: of the ``most`` newest turns accepted at ``since`` or
+    """``Backtest.as_json``, ``since`` and ``learned`` (``PastRates.as_json``): of the ``most`` newest turns accepted at ``since`` or
     later (epoch seconds), under the routing table in ``settings`` with shadow off.
 
     ``before`` is what is on record, ``after`` what it would have cost. Raises ``LedgerError`` or
     ``sqlite3.Error`` for a file that cannot be read.
     """
+    prices.learn(LedgerReader(path).scores(demo=demo))
     since = max(since, time_of_newest(path, most, demo=demo))
     turns = history(path, since, demo=demo)
     found = backtest(turns, Replan(settings), prices, plans(settings.providers), pause)
-    return found.as_json() | {"since": since}
+    return found.as_json() | {"since": since, "learned": prices.learned.as_json()}

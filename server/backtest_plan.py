@@ -13,6 +13,8 @@ from server.policy import NoCandidate, Place, Question, Target, plan
 from server.switching import Advice, Ask, Switching
 from server.switching_turns import ask_of_past
 
+_Shape = tuple[str, str, str, int, str | None]
+"""What of a turn the table looks at, switching apart."""
 _Key = tuple[str, str, str, int, str | None, float, Target | None, bool, bool, Target | None]
 
 
@@ -29,6 +31,7 @@ class Replan:
         self._has_canary = _has_canary(self._routing)
         self._places: dict[str, Place | None] = {}
         self._known: dict[_Key, tuple[tuple[Target, ...], Target | None]] = {}
+        self._stays: dict[_Shape, bool] = {}
         self._agents: dict[tuple[str, str], Target] = {}
         self._switching = Switching()
         self._ask: Ask | None = None
@@ -36,9 +39,11 @@ class Replan:
 
     def targets(self, turn: Past) -> Sequence[Target]:
         """The places before home that it would have tried, best first; none: it stays."""
+        self._ask = ask_of_past(turn)
+        if not turn.agent and self._always_stays(turn):
+            return ()
         agent = (turn.session or "", turn.agent or "")
         stuck_to = self._agents.get(agent) if turn.agent else None
-        self._ask = ask_of_past(turn)
         advice = self._switching.advise(self._ask)
         away, home = self._asked(turn, stuck_to, advice)
         if turn.agent and away and home is not None and away[0].provider == home.provider:
@@ -49,11 +54,26 @@ class Replan:
         """Remember where a turn would have gone, ``None`` for home."""
         if self._ask is None or turn.session is None:
             return
-        self._switching.went(self._ask, target)
         tokens = turn.tokens() if target is None and not turn.is_moved else None
-        if tokens is not None:
-            held = left_in_cache(turn.protocol, tokens)
-            self._switching.left(self._ask, held, tokens.lifetime_s)
+        if tokens is None:
+            self._switching.went(self._ask, target)
+            return
+        self._switching.stayed(self._ask, left_in_cache(turn.protocol, tokens), tokens.lifetime_s)
+
+    def _always_stays(self, turn: Past) -> bool:
+        """Whether no such turn moves, whatever switching says: advice only takes targets away."""
+        shape = (turn.protocol, turn.kind, turn.route, turn.offload, turn.pinned_by)
+        stays = self._stays.get(shape)
+        if stays is None:
+            freest = Question(
+                protocol=Protocol(turn.protocol),
+                kind=turn.kind,
+                route=turn.route,
+                offload=bool(turn.offload),
+                pinned_by=turn.pinned_by,
+            )
+            stays = self._stays[shape] = not self._plan(freest)[0]
+        return stays
 
     def _asked(
         self, turn: Past, stuck_to: Target | None, advice: Advice

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from providers.pricing import Prices, Rates
 from providers.traits import Traits, traits_of
@@ -22,14 +24,16 @@ from server.backtest_floats import (
     move_sibling,
 )
 from server.ledger_history import Past
+from server.ledger_scores import PastScore
 from server.policy import Target
 from server.savings_assumptions import Assumptions
+from server.savings_learned import PastRates
+from server.savings_line import Charge
 
 _HOUR_S: Final = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class MoveCost:
+class MoveCost(msgspec.Struct, frozen=True, gc=False):
     """One turn's cost as recorded and under the other table, in USD."""
 
     before: float
@@ -38,14 +42,13 @@ class MoveCost:
     high: float
 
     @classmethod
-    def nothing(cls) -> MoveCost:
-        """A turn that costs nothing anywhere."""
-        return cls(0.0, 0.0, 0.0, 0.0)
-
-    @classmethod
     def same(cls, usd: float) -> MoveCost:
         """A turn that changes nothing."""
         return cls(usd, usd, usd, usd)
+
+
+NOTHING: Final = MoveCost.same(0.0)
+"""Of a turn that costs nothing anywhere."""
 
 
 class PriceBook:
@@ -55,19 +58,28 @@ class PriceBook:
         self._prices = prices
         self._assumptions = assumptions
         self._rates: dict[tuple[str, str | None, int], Rates | None] = {}
-        self._traits: dict[Target, Traits] = {}
+        self._traits: dict[tuple[str, str | None], Traits] = {}
         self._fast: dict[tuple[str, str | None, int], RatesAt | None] = {}
-        self._factors: dict[tuple[str | None, str | None], FastFactors] = {}
+        self._factors: dict[tuple[str | None, str | None, str, str], FastFactors] = {}
+        self.learned = PastRates(())
+        """Measured shares of failures that projections reckon with."""
+
+    def learn(self, scores: Iterable[PastScore]) -> None:
+        """Reckon with recorded comparisons; ``scores`` as ``LedgerReader.scores`` gives them."""
+        self.learned = PastRates(scores)
+        self._assumptions = replace(self._assumptions, redone=self.learned)
+        self._factors.clear()
 
     def rates(self, provider: str, model: str | None, at: float) -> Rates | None:
         """``None`` where input or output has no price."""
         key = (provider, model, int(at // _HOUR_S))
-        if key not in self._rates:
+        try:
+            return self._rates[key]
+        except KeyError:
             moment = datetime.fromtimestamp(key[2] * _HOUR_S, UTC)
             found = self._prices.rates(provider=provider, model=model, at=moment)
             is_whole = found is not None and found.input is not None and found.output is not None
-            self._rates[key] = found if is_whole else None
-        return self._rates[key]
+            return self._rates.setdefault(key, found if is_whole else None)
 
     def rates_here(self, turn: Past) -> Rates | None:
         """Of the model that answered."""
@@ -97,22 +109,25 @@ class PriceBook:
         return None
 
     def _traits_of(self, target: Target) -> Traits:
-        if target not in self._traits:
-            self._traits[target] = traits_of(target.provider, target.model or "")
-        return self._traits[target]
+        key = target.provider, target.model
+        found = self._traits.get(key)
+        if found is None:
+            found = self._traits[key] = traits_of(target.provider, target.model or "")
+        return found
 
-    def moved(self, turn: Past, target: Target | None, charge: Decimal) -> MoveCost | None:
+    def moved(self, turn: Past, target: Target | None, charge: Charge) -> MoveCost | None:
         """Both costs of a turn that may have cost something; ``None`` where one is not known."""
         if turn.cost_usd is None:
             return None
         if turn.is_moved:
             return _again(turn, target)
+        before = turn.cost_usd
         if target is None:
-            return MoveCost.same(turn.cost_usd)
-        made = self._projected(turn, target, turn.cost_usd, float(charge))
+            return MoveCost(before, before, before, before)
+        made = self._projected(turn, target, before, float(charge.usd))
         if made is None:
             return None
-        before, (saved, low, high) = turn.cost_usd, made
+        saved, low, high = made
         return MoveCost(before, before - saved, before - high, before - low)
 
     def _projected(
@@ -138,10 +153,13 @@ class PriceBook:
         return self._fast[key]
 
     def _between(self, turn: Past, target: Target) -> FastFactors:
-        key = (turn.model_served or turn.model_asked, target.model)
-        if key not in self._factors:
-            self._factors[key] = fast_factors(self._assumptions.factors(*key))
-        return self._factors[key]
+        key = (turn.model_served or turn.model_asked, target.model, turn.kind, target.provider)
+        found = self._factors.get(key)
+        if found is None:
+            found = self._factors[key] = fast_factors(
+                self._assumptions.factors(*key[:2], kind=turn.kind, provider=target.provider)
+            )
+        return found
 
 
 def _by_length(rates: Rates) -> RatesAt:

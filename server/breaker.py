@@ -180,8 +180,10 @@ class Breaker:
     def _is_too_bad(self) -> bool:
         if self._failed_in_a_row >= FAILURES_IN_A_ROW or self._slow_in_a_row >= SLOW_IN_A_ROW:
             return True
-        calls = sum(bucket.calls for bucket in self._buckets)
-        failures = sum(bucket.failures for bucket in self._buckets)
+        failures = sum([bucket.failures for bucket in self._buckets])
+        if not failures:
+            return False
+        calls = sum([bucket.calls for bucket in self._buckets])
         return calls >= LEAST_CALLS and failures >= FAILED_SHARE * calls
 
     def _bucket(self, now: float) -> _Bucket:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from providers.pricing import Rates
 from providers.types import Protocol
 from server.ledger_history import Past, blocks_of, history
-from server.prefix import PrefixBlock, unpack
+from server.prefix import PrefixBlock, digests_in, unpack
 from server.savings import Tokens, rewrite_premium
 
 CAUSES: Final = (
@@ -238,21 +238,18 @@ def _kept_by_moves(turn: Past, before: Past, lifetime_s: float, line: _Line) -> 
 def _changed(turn: Past, before: Past, blocks: Blocks) -> tuple[str, str, _Change]:
     if turn.kind == "post_compaction":
         return "compaction", "The conversation was compacted.", _NO_CHANGE
-    here, there = _unpacked(blocks(turn)), _unpacked(blocks(before))
-    if not here or not there:
+    new_blocks, old_blocks = blocks(turn) or b"", blocks(before) or b""
+    try:
+        here, there = digests_in(new_blocks), digests_in(old_blocks)
+    except ValueError:
         return "unknown", "Its blocks are not on record.", _NO_CHANGE
-    change = _tools(_of(there, "t"), _of(here, "t"))
-    if any(change):
-        added, removed, altered = change
-        words = f"{added} added, {removed} removed, {altered} altered"
-        servers = _servers(_of(there, "t"), _of(here, "t"))
-        told = f" (of MCP servers {', '.join(servers)})" if servers else ""
-        return "tools", f"The tools changed: {words}{told}.", change
-    if _digests(here, "t") != _digests(there, "t"):
-        return "tools", "The tools came in another order.", _NO_CHANGE
-    if _digests(here, "s") != _digests(there, "s"):
+    if not any(here) or not any(there):
+        return "unknown", "Its blocks are not on record.", _NO_CHANGE
+    if here.tools != there.tools:
+        return _changed_tools(_tools_in(old_blocks), _tools_in(new_blocks))
+    if here.system != there.system:
         return "system", "The system prompt changed.", _NO_CHANGE
-    new, old = _digests(here, "m"), _digests(there, "m")
+    new, old = here.messages, there.messages
     if new[: len(old)] == old:
         return (
             "unknown",
@@ -262,6 +259,21 @@ def _changed(turn: Past, before: Past, blocks: Blocks) -> tuple[str, str, _Chang
     if new[:1] != old[:1] and len(new) < len(old):
         return "compaction", "The conversation was compacted.", _NO_CHANGE
     return "history", "An earlier message was changed or taken back.", _NO_CHANGE
+
+
+def _changed_tools(old: list[PrefixBlock], new: list[PrefixBlock]) -> tuple[str, str, _Change]:
+    change = _tools(old, new)
+    if not any(change):
+        return "tools", "The tools came in another order.", _NO_CHANGE
+    added, removed, altered = change
+    words = f"{added} added, {removed} removed, {altered} altered"
+    servers = _servers(old, new)
+    told = f" (of MCP servers {', '.join(servers)})" if servers else ""
+    return "tools", f"The tools changed: {words}{told}.", change
+
+
+def _tools_in(packed: bytes) -> list[PrefixBlock]:
+    return [block for block in unpack(packed) if block.tag == "t"]
 
 
 def _tools(old: list[PrefixBlock], new: list[PrefixBlock]) -> _Change:
@@ -275,18 +287,3 @@ def _servers(old: list[PrefixBlock], new: list[PrefixBlock]) -> list[str]:
     """The MCP servers whose tools differ."""
     was, now = ({(b.server, b.name_digest, b.digest) for b in blocks} for blocks in (old, new))
     return sorted({server for server, *_ in was ^ now if server is not None})
-
-
-def _unpacked(packed: bytes | None) -> list[PrefixBlock]:
-    try:
-        return unpack(packed) if packed else []
-    except ValueError:
-        return []
-
-
-def _of(blocks: list[PrefixBlock], tag: str) -> list[PrefixBlock]:
-    return [block for block in blocks if block.tag == tag]
-
-
-def _digests(blocks: list[PrefixBlock], tag: str) -> list[bytes]:
-    return [block.digest for block in blocks if block.tag == tag]

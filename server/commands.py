@@ -249,7 +249,9 @@ class Routing:
         rows = list(self._recent())[:WHAT_IF_TURNS]
         services = self._services
         models = {n: provider.model for n, provider in services.settings.providers.items()}
-        price = MovePrices(rows, Quoter(services.prices, Assumptions(), models), services.clock)
+        price = MovePrices(
+            rows, Quoter(services.prices, services.assumptions, models), services.clock
+        )
         found = routing_view.Effect()
         steps = routing_view.steps(found, table, rows, self._planner.what_if, price, name)
         for number, _ in enumerate(steps, 1):

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 
+import msgspec
+
 from providers.types import Headers, Payer
 from server.headers import to_upstream, values
 from server.redact import Redactor
@@ -44,8 +46,7 @@ class Access:
         return [token_of(*pair).decode("latin-1") for pair in self.client_credential]
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True):
     """What goes to the upstream, and who pays for it."""
 
     payer: Payer
@@ -57,9 +58,8 @@ class Credential:
         The account of a login stays with the login: beside a key it would be refused, and it is
         nobody else's business.
         """
-        if self.payer is not Payer.LOGIN:
-            headers = [pair for pair in headers if pair[0].lower() not in _LOGIN_ACCOUNT]
-        return to_upstream(headers, self.headers)
+        without = frozenset() if self.payer is Payer.LOGIN else _LOGIN_ACCOUNT
+        return to_upstream(headers, self.headers, without)
 
 
 class KeyRing:
@@ -83,10 +83,11 @@ class KeyRing:
 
         The two credential fields stay: they are replaced where they stand.
         """
-        return [pair for pair in headers if not self._holds_key(*pair)]
+        size = self._size
+        return [pair for pair in headers if len(pair[1]) < size or not self._holds_key(*pair)]
 
     def _holds_key(self, name: bytes, value: bytes) -> bool:
-        if len(value) < self._size or name.lower() in _CREDENTIAL_FIELDS:
+        if name.lower() in _CREDENTIAL_FIELDS:
             return False
         token = token_of(b"authorization", value)
         return len(token) == self._size and self.matches(token)
@@ -181,9 +182,16 @@ def choose(
     ``client`` and ``key`` use nothing but the named one. ``own`` is our configured key as
     header fields.
     """
+    if not may_pay(access, mode=mode, own=own):
+        return None
     if mode != "key" and access.client_credential:
         payer = client_payer(access.client_credential, headers)
         return Credential(payer, access.client_credential)
-    if mode != "client" and own is not None:
-        return Credential(Payer.GATEWAY_KEY, own)
-    return None
+    return Credential(Payer.GATEWAY_KEY, own or [])
+
+
+def may_pay(access: Access, *, mode: str, own: Headers | None) -> bool:
+    """Whether ``choose`` finds a credential."""
+    if mode != "key" and access.client_credential:
+        return True
+    return mode != "client" and own is not None

@@ -5,7 +5,6 @@ What an upstream's failure means is decided in ``server.judge`` and acted on in 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,16 +12,17 @@ from functools import partial
 from urllib.parse import unquote
 
 from providers.faults import Fault, FaultKind
-from providers.types import Delivery, Headers
+from providers.types import Delivery
 from server import accounting, endpoints, understanding
 from server.attempts import Attempts
 from server.background import BACKGROUND
 from server.bulkhead import TOO_BUSY, Holding, counted
+from server.client_watch import ClientWatch, ClientWatches
 from server.cold_desk import ColdDesk
 from server.credentials import NO_CREDENTIAL
 from server.endings import break_off, gateway_headers
 from server.exchange import Exchange, Inbound, Receive, Sink
-from server.headers import first
+from server.headers import by_name
 from server.health import Health
 from server.http.body import CLOSE, read_body
 from server.http.errors import HttpError, render, shape_of
@@ -33,13 +33,9 @@ from server.policy import NoCandidate, Plan
 from server.prefix import Digester
 from server.record import Phase, Status, Turn, new_turn_id
 from server.services import Services
-from server.tasks import spawn
 from server.timers import Watch, total_deadline_s
 
 _log = logging.getLogger("sbgw.dispatch")
-
-WATCH_AFTER_S = 0.05
-"""How long an answer has to be under way before its client's leaving is looked for."""
 
 UNRECORDED = "requests cannot be recorded now, and the setting ledger.required refuses them then"
 
@@ -52,6 +48,7 @@ class Dispatcher:
         self._planner = planner
         self._attempts = Attempts(services, planner, health, self._announce)
         self._patience = Patience()
+        self._watches = ClientWatches()
         self._digester = Digester(services.digest_key)
 
     async def handle(self, inbound: Inbound, receive: Receive, sink: Sink) -> None:
@@ -69,7 +66,7 @@ class Dispatcher:
         try:
             with exchange.interrupt:
                 await self._receive(exchange, counted(inbound.headers, receive, held))
-                with _ClientWatch(receive, exchange):
+                with ClientWatch(self._watches, receive, exchange):
                     await self._serve(exchange, accepted_at)
         except (ClientGone, ClientStalled) as reason:
             self._cancelled(exchange, reason)
@@ -92,26 +89,36 @@ class Dispatcher:
             finally:
                 exchange.done.set()
                 services.learner.finished(exchange)
+                exchange.let_go()
 
     def _accept(self, inbound: Inbound, sink: Sink) -> Exchange:
         clock = self._services.clock
         now = clock.monotonic()
+        fields = by_name(inbound.headers)
         # A credential in one of these is a mistake, which must not be kept for ever.
-        masked = inbound.access.redact.values
+        session, agent, project, branch, label = inbound.access.redact.values(
+            (
+                _text(fields.get(b"x-claude-code-session-id")),
+                _text(fields.get(b"x-claude-code-agent-id")),
+                _label(fields.get(b"x-sbgw-project")),
+                _label(fields.get(b"x-sbgw-branch")),
+                _label(fields.get(b"x-sbgw-label")),
+            )
+        )
         turn = Turn(
             id=new_turn_id(),
             at=clock.time(),
             protocol=endpoints.protocol_of(inbound.path),
             path=inbound.path.decode("latin-1"),
-            session=masked(first(inbound.headers, b"x-claude-code-session-id")),
-            agent=masked(first(inbound.headers, b"x-claude-code-agent-id")),
-            project=masked(_label(inbound.headers, b"x-sbgw-project")),
-            branch=masked(_label(inbound.headers, b"x-sbgw-branch")),
-            label=masked(_label(inbound.headers, b"x-sbgw-label")),
-            pane=_label(inbound.headers, b"x-sbgw-pane"),
+            session=session,
+            agent=agent,
+            project=project,
+            branch=branch,
+            label=label,
+            pane=_label(fields.get(b"x-sbgw-pane")),
             demo=self._services.is_demo,
         )
-        hint = _seconds(first(inbound.headers, b"x-stainless-timeout"))
+        hint = _seconds(fields.get(b"x-stainless-timeout"))
         deadline = now + total_deadline_s(hint)
         watch = Watch(self._services.timer_limits, deadline)
         return Exchange(turn, inbound, sink, watch)
@@ -137,8 +144,7 @@ class Dispatcher:
         services, turn = self._services, exchange.turn
         readable = await understanding.understand(exchange)
         masked = exchange.inbound.access.redact.values
-        exchange.turn.session = masked(exchange.turn.session)
-        exchange.turn.model_asked = masked(exchange.turn.model_asked)
+        turn.session, turn.model_asked = masked((turn.session, turn.model_asked))
         exchange.watch.is_stream = turn.stream
         plan = self._plan(exchange)
         turn.candidates = list(plan.candidates)
@@ -154,7 +160,7 @@ class Dispatcher:
         if services.settings.ledger.required and services.ledger.state.status != "ok":
             raise HttpError(503, "api_error", UNRECORDED)
         async with services.bulkhead.place(is_background=turn.kind in BACKGROUND):
-            await self._attempts.serve(exchange, plan, readable, accepted_at)
+            await self._attempts.serve(exchange, plan, readable, accepted_at, credential)
 
     def _plan(self, exchange: Exchange) -> Plan:
         inbound = exchange.inbound
@@ -266,37 +272,11 @@ class Dispatcher:
         if not exchange.is_recorded:
             self._record(exchange, accepted_at)
         services.savings.announced(turn)
-        services.stats.turn_finished(turn)
-        services.bus.publish("turn.finished", turn=turn.summary())
+        summary = turn.summary()
+        # Statistics change theirs when more becomes known; what was published stays as it was.
+        services.stats.turn_finished(turn, summary.copy())
+        services.bus.publish("turn.finished", turn=summary)
         services.capture.ended(exchange)
-
-
-class _ClientWatch:
-    """Notices the client's disconnect while the answer is on its way.
-
-    It looks only after a moment: most short answers are out before a task for it would have paid.
-    """
-
-    def __init__(self, receive: Receive, exchange: Exchange) -> None:
-        self._receive = receive
-        self._exchange = exchange
-        self._task: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _begin(self) -> None:
-        self._task = spawn("client watch", self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._exchange.interrupt.fire(ClientGone())
 
 
 def _digesting(
@@ -313,12 +293,15 @@ def _digesting(
     return digest
 
 
-def _label(headers: Headers, name: bytes) -> str | None:
-    value = first(headers, name)
-    return unquote(value)[:200] if value else None
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
-def _seconds(value: str | None) -> float | None:
+def _label(value: bytes | None) -> str | None:
+    return unquote(value.decode("latin-1"))[:200] if value else None
+
+
+def _seconds(value: bytes | None) -> float | None:
     try:
         return float(value) if value else None
     except ValueError:

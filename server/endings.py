@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from providers.errors import (
     ConnectFailed,
     DeadlineExpired,
@@ -29,7 +31,6 @@ _PRINTABLE = bytes(c if 0x20 <= c < 0x7F else ord("?") for c in range(256))
 def gateway_headers(turn: Turn) -> Headers:
     """What we add to every routed answer."""
     pairs = [
-        (b"x-gateway-request-id", turn.id),
         (b"x-gateway-provider", turn.provider or ""),
         (b"x-gateway-model", (turn.attempts[-1].model if turn.attempts else None) or ""),
         (b"x-gateway-route", turn.route),
@@ -37,9 +38,11 @@ def gateway_headers(turn: Turn) -> Headers:
     ]
     if changed := [n.removeprefix(CHANGED) for n in turn.notes if n.startswith(CHANGED)]:
         pairs.append((b"x-gateway-degraded", ",".join(changed)))
-    return [(name, _field_safe(value)) for name, value in pairs]
+    own: Headers = [(b"x-gateway-request-id", turn.id.encode())]
+    return own + [(name, _field_safe(value)) for name, value in pairs]
 
 
+@lru_cache(maxsize=256)
 def _field_safe(value: str) -> bytes:
     return value[:_MAX_FIELD].encode("utf-8", "replace").translate(_PRINTABLE)
 

@@ -150,6 +150,15 @@ class Exchange:
         self.done = asyncio.Event()
         """Set when the turn is terminal and its last byte was handed over."""
 
+    def let_go(self) -> None:
+        """It is over: drop what refers back to it.
+
+        Or else body and answer would stay in memory until the garbage collector comes, which has
+        much to do then.
+        """
+        self.sink.before_start = self.sink.before_end = None
+        self.keepalive = self.stop_reading = self.last_words = self.expire = None
+
     def tick(self, now: float) -> None:
         """Let the timers act; called by the gateway's ticker about once a second."""
         self.watch.writing_since = self.sink.writing_since

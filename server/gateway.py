@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
 import os
+import secrets
 import socket
 import sqlite3
 from collections.abc import Mapping
@@ -21,14 +21,17 @@ from server.bus import Bus
 from server.capture import Capture, Limits
 from server.clock import Clock, SystemClock
 from server.cold import Cold
-from server.cold_desk import ColdDesk, recorded
+from server.cold_desk import ColdDesk
 from server.commands import Routing
 from server.compaction import Compactions, Compactor
 from server.credentials import Access, KeyRing
 from server.dispatch import Dispatcher
+from server.doctor.replay import Door, Replays
 from server.engine import CommandResult, Snapshot, Subscription
 from server.health import Health
+from server.heartbeat import Heartbeat
 from server.http.admin import create_app
+from server.http.doctor import doctor_routes
 from server.http.edge import Edge
 from server.http.models import ModelsEndpoint
 from server.instance import is_nonce, proof
@@ -40,32 +43,29 @@ from server.listen import Listener
 from server.log_ring import LogRing
 from server.logs import ROOT, text_of
 from server.planning import Planner, carries_any
+from server.probe import Prober
 from server.provider_commands import ProviderCommands
+from server.providers_view import ProvidersView
 from server.savings_assumptions import Assumptions, assumptions
 from server.savings_book import SavingsBook
 from server.savings_desk import SavingsDesk
+from server.savings_learned import RedoRate
 from server.savings_tracker import SavingsTracker
 from server.services import Services
 from server.settings_file import Loaded
 from server.shadow_stats import shadow_stats
-from server.stats import RECENT_TURNS, Stats, local_day
+from server.stats import Stats, local_day
 from server.tasks import spawn
 from server.timers import TimerLimits
+from server.turns_view import TurnsView
 from server.verification.book import Ladder
 from server.verification.commands import VerificationCommands
+from server.verification.ladder import Key
 from server.verification.verifier import Verifier
 from server.views import Views
 from server.windows import Windows
 
 _log = logging.getLogger("sbgw.gateway")
-
-TICK_S = 0.25
-BEATS_PER_S = 4
-CROWD = 12
-"""Turns in flight from which on each one's progress is told every other tick, then every third."""
-
-FLUSH_S = 1.0
-"""Longest wait for rows on their way to the database, before somebody reads them there."""
 
 SNAPSHOT_TURNS = 200
 
@@ -94,10 +94,8 @@ class Gateway:
         self._state = "serving"
         self._started_at = self.clock.time()
         self._started_mono = self.clock.monotonic()
-        self._lag_ms = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: Listener | None = None
-        self._reader: LedgerReader | None = None
         self.host, self.port = loaded.settings.server.host, loaded.settings.server.port
         self.bus = Bus(self.clock)
         self.stats = Stats(self.clock)
@@ -124,7 +122,13 @@ class Gateway:
             recent=self.stats.recent_turns,
             hits=self.stats.hits,
         )
-        self._provider_commands = ProviderCommands(self.services, self.health_book, self._provider)
+        self._prober = Prober(self.services.upstreams, self.clock)
+        self._providers = ProvidersView(self.services, self.health_book, self._prober)
+        self._provider_commands = ProviderCommands(
+            self.services, self.health_book, self._providers.entry, self._prober
+        )
+        self._turns = TurnsView(self.services, loaded.paths.ledger_file)
+        self._heartbeat = Heartbeat(self.services, self.ladder)
         self._views = Views(
             loaded.paths.ledger_file,
             lambda: self.services.settings,
@@ -145,10 +149,14 @@ class Gateway:
             self.routing,
             self.ladder,
             self.verifier,
-            reader=lambda: self._reader,
+            reader=lambda: self._turns.reader,
         )
         self._log_ring = LogRing(self._logged, text_of(loaded.secrets.values()))
         self._edge = self._build_edge()
+
+    def _redone(self, kind: str, provider: str, model: str | None) -> RedoRate:
+        standing = self.ladder.standing(Key(kind, provider, model or ""))
+        return RedoRate(standing.samples, standing.samples - standing.passed)
 
     def _build_services(self, env: Mapping[str, str]) -> Services:
         settings, store = self.loaded.settings, self.loaded.secrets
@@ -169,7 +177,9 @@ class Gateway:
         )
         prices = Prices(settings.price_overrides())
         self._book = SavingsBook(self.clock, assumptions())
+        self._assumptions = Assumptions(redone=self._redone)
         return Services(
+            assumptions=self._assumptions,
             clock=self.clock,
             settings=settings,
             upstreams=upstreams,
@@ -179,7 +189,7 @@ class Gateway:
             savings=SavingsDesk(
                 SavingsTracker(
                     prices,
-                    Assumptions(),
+                    self._assumptions,
                     self.clock,
                     limits=plans(settings.providers),
                     default_models={n: t.model for n, t in settings.providers.items()},
@@ -216,6 +226,9 @@ class Gateway:
     def _build_edge(self) -> Edge:
         limit = self.services.settings.server.max_body_mb * 1024 * 1024
         app = create_app(self, limit)
+        door = Door(app.asgi_app)
+        app.asgi_app = door  # type: ignore[method-assign]
+        doctor_routes(app, Replays(self, self._secret, door, _stand_in))
         dispatcher = Dispatcher(self.services, self._planner, self.health_book)
         asking = Compactions(self.services, self._planner, self.health_book)
         self._compactor = Compactor(self.services, self._planner, asking)
@@ -233,9 +246,14 @@ class Gateway:
     @property
     def reader(self) -> LedgerReader:
         """Reads the ledger beside its writer; there once the gateway was started."""
-        if self._reader is None:
+        if self._turns.reader is None:
             raise RuntimeError("the gateway was not started")
-        return self._reader
+        return self._turns.reader
+
+    @property
+    def edge(self) -> Edge:
+        """The application that the listener serves."""
+        return self._edge
 
     async def start(self, sock: socket.socket) -> None:
         """Open the ledger and serve on ``sock``."""
@@ -247,15 +265,14 @@ class Gateway:
             _log.warning(
                 "%d turns of a gateway that died are marked interrupted", report.interrupted
             )
-        self._reader = LedgerReader(self.loaded.paths.ledger_file)
-        await asyncio.to_thread(self.stats.seed, self._reader)
-        await asyncio.to_thread(self._book.seed, self._reader)
-        await asyncio.to_thread(self._seed_evidence, self._reader)
+        self._turns.reader = reader = LedgerReader(self.loaded.paths.ledger_file)
+        for seed in (self.stats.seed, self._book.seed, self._seed_evidence):
+            await asyncio.to_thread(seed, reader)
         self._listener = Listener(self._edge, sock)
         self.port = self._listener.port
-        self._edge.listen_at(self.host, self.port, self._listener.nonce)
+        self._edge.listen_at(self.host, self.port)
         await self._listener.start()
-        self._tasks.append(spawn("ticker", self._ticker()))
+        self._tasks.append(spawn("heartbeat", self._heartbeat.run()))
         self._tasks.append(spawn("retention", self._keep_ledger_small()))
         self._tasks.append(spawn("captures", self.services.capture.keep_small()))
         self._tasks.append(spawn("warm", asyncio.to_thread(self._warm)))
@@ -329,12 +346,12 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await self.verifier.aclose()
-        await self._provider_commands.prober.aclose()
+        await self._prober.aclose()
         await self.services.capture.drain()
         await self._close_transports()
         await asyncio.to_thread(self.services.ledger.close, 5.0)
-        if self._reader is not None:
-            self._reader.close()
+        if self._turns.reader is not None:
+            self._turns.reader.close()
         logging.getLogger(ROOT).removeHandler(self._log_ring)
 
     async def _close_transports(self) -> None:
@@ -348,45 +365,13 @@ class Gateway:
 
         await keep_small(self.loaded.paths.ledger_file, limits, self.clock)
 
-    async def _ticker(self) -> None:
-        """Drives every exchange's timers and tells watchers how far the answers are."""
-        clock = self.clock
-        told: dict[str, int] = {}
-        beat = 0
-        while True:
-            due = clock.monotonic() + TICK_S
-            await clock.sleep(TICK_S)
-            now = clock.monotonic()
-            self._lag_ms = max((now - due) * 1000, self._lag_ms * 0.8)
-            if beat % BEATS_PER_S == 0:
-                self.services.savings.tick(x.turn for x in self.services.active.values())
-                self.ladder.tick()
-            # A crowd is told of in turns, so that no watcher has to take it all in at once.
-            beat, shares = beat + 1, 1 + min(3, len(self.services.active) // CROWD)
-            for exchange in list(self.services.active.values()):
-                exchange.tick(now)
-                if hash(exchange.turn.id) % shares == beat % shares:
-                    self._tell_progress(exchange.turn, told)
-            if len(told) > 2 * len(self.services.active) + 16:
-                told = {k: v for k, v in told.items() if k in self.services.active}
-
-    def _tell_progress(self, turn: Any, told: dict[str, int]) -> None:
-        if turn.bytes_down and told.get(turn.id) != turn.bytes_down:
-            told[turn.id] = turn.bytes_down
-            self.bus.publish(
-                "turn.progress",
-                turn_id=turn.id,
-                bytes_down=turn.bytes_down,
-                output_estimate=turn.output_estimate,
-            )
-
     def _announce_state(self) -> None:
         in_flight = len(self.services.active)
         self.bus.publish("gateway.changed", state=self._state, in_flight=in_flight)
 
     def _health_changed(self, name: str) -> None:
         if name in self.services.upstreams:
-            self.bus.publish("provider.changed", provider=self._provider(name))
+            self.bus.publish("provider.changed", provider=self._providers.entry(name))
 
     def _logged(self, line: dict[str, Any]) -> None:
         """Called on whatever thread logs."""
@@ -435,14 +420,14 @@ class Gateway:
             },
             "counters": self.stats.counters(),
             "money": self.stats.money(),
-            "providers": [self._provider(name) for name in self.services.upstreams],
+            "providers": self._providers.entries(),
             "ledger": self.services.ledger.state.as_json(),
             "savings": self._book.snapshot(),
             "routing": self.routing.as_json(),
             "verification": self.ladder.as_json(),
             "verifier": self.verifier.as_json(),
             "log": self._log_ring.lines() if turns else [],
-            "loop_lag_ms": round(self._lag_ms, 1),
+            "loop_lag_ms": round(self._heartbeat.lag_ms, 1),
             "turns": await self.recent(turns) if turns else [],
         }
 
@@ -452,14 +437,7 @@ class Gateway:
 
     async def turn(self, turn_id: str) -> dict[str, Any] | None:
         """See ``server.engine``."""
-        exchange = self.services.active.get(turn_id)
-        if exchange is not None:
-            return exchange.turn.detail()
-        if self._reader is None:
-            return None
-        path, prices = self.loaded.paths.ledger_file, self.services.prices
-        await asyncio.to_thread(self.services.ledger.flush, FLUSH_S)
-        return await asyncio.to_thread(recorded, path, self._reader, prices, turn_id)
+        return await self._turns.one(turn_id)
 
     async def command(self, name: str, /, **arguments: Any) -> CommandResult:
         """See ``server.engine``."""
@@ -475,56 +453,15 @@ class Gateway:
 
     async def recent(self, limit: int) -> list[dict[str, Any]]:
         """Turn summaries, newest first; running ones as they are now."""
-        finished = self.stats.recent_turns()
-        if limit > RECENT_TURNS and self._reader is not None:
-            # Only then: a thread that makes rows takes the interpreter away from the streams,
-            # again and again, and front ends ask once a second.
-            await asyncio.to_thread(self.services.ledger.flush, FLUSH_S)
-            finished = await asyncio.to_thread(self._reader.recent, limit)
-        running = {x.turn.id: x.turn.summary() for x in self.services.active.values()}
-        rows = [*running.values(), *(row for row in finished if row["id"] not in running)]
-        return heapq.nlargest(limit, rows, key=lambda row: float(row["at"]))
-
-    def _provider(self, name: str) -> dict[str, Any]:
-        upstream = self.services.upstreams[name]
-        stats = self.stats.provider_stats(name)
-        has_key = upstream.own_credential is not None
-        takes_clients = upstream.protocol is Protocol.MESSAGES and upstream.credentials != "key"
-        configured = has_key or takes_clients
-        status = stats["status"] if configured else "needs_key"
-        probe = self._provider_commands.prober.last.get(name)
-        return stats | {
-            "name": name,
-            "protocol": upstream.protocol.value,
-            "base_url": upstream.base_url,
-            "configured": configured,
-            "key_env": upstream.api_key_env,
-            "credential": "our key" if has_key else "the client's" if takes_clients else "none",
-            "status": status,
-            **self.health_book.as_json(name),
-            **self.services.bulkhead.at_json(name),
-            "learned": self.services.learned.as_json(name),
-            "probe": probe.as_json() if probe else None,
-        }
+        return await self._turns.recent(limit)
 
     def health(self, *, live: bool, nonce: str | None) -> dict[str, Any]:
         """The body of ``GET /health``."""
-        entries = [self._provider(name) for name in self.services.upstreams]
-        configured = [entry["name"] for entry in entries if entry["configured"]]
-        failing = [entry["name"] for entry in entries if entry["status"] == "failing"]
-        providers: dict[str, Any] = {
-            "configured": bool(configured),
-            "availableProviders": configured,
-            "status": "degraded" if failing else "ok" if configured else "unconfigured",
-        }
-        if live:
-            providers["healthyProviders"] = [n for n in configured if n not in failing]
-            providers["unhealthyProviders"] = failing
-            providers["detail"] = {entry["name"]: entry for entry in entries}
+        providers = self._providers.summed_up(live=live)
         ledger = self.services.ledger.state.status
         body: dict[str, Any] = {
             "ok": True,
-            "status": "degraded" if failing or ledger != "ok" else "up",
+            "status": "degraded" if providers["status"] == "degraded" or ledger != "ok" else "up",
             "service": "sbgw-tui",
             "version": __version__,
             "timestamp": self.clock.time(),
@@ -554,3 +491,8 @@ class Gateway:
     def decide(self, protocol: Protocol, route: str, kind: str, offload: bool) -> dict[str, Any]:
         """Where such a request goes now, and where live mode would send it."""
         return self._planner.decide(protocol, route, kind, offload)
+
+
+def _stand_in(loaded: Loaded) -> Gateway:
+    """One that shares nothing with the gateway that makes it; see ``server.doctor.replay``."""
+    return Gateway(loaded, env={}, secret=secrets.token_bytes(32), instance=secrets.token_hex(8))

@@ -1,46 +1,60 @@
-"""A byte-level check of HTTP/1.1 framing, ahead of the HTTP server.
+"""Reads HTTP/1.1 requests off a connection, and takes only what has one reading.
 
-The server underneath accepts requests whose framing two parties can read differently (a length
-and a transfer coding together, repeated lengths, bare line feeds, folded lines) and switches to
-HTTP/2 on a preface or an upgrade. The guard follows the framing of every request on a connection
-and passes on only what has one reading. A request that it refuses is replaced by a synthetic one
-that names the status and the reason: so the server keeps answering in order, and the refusal is
-rendered in the shape of the client's protocol like any other error.
+A request whose framing two parties can read differently (a length and a transfer coding together,
+repeated lengths, bare line feeds, folded lines) and every attempt to leave HTTP/1.1 are refused.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import re
 from enum import Enum, auto
+from typing import NamedTuple
+
+from providers.types import Headers
 
 MAX_HEAD = 32 * 1024
 MAX_FIELDS = 100
 MAX_TARGET = 8 * 1024
 
-REFUSED_HEADER = b"x-sbgw-refused"
-
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/(\d)\.(\d)")
 _ONE_FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+"
 _FIELD = re.compile(_ONE_FIELD)
 _FIELDS = re.compile(_ONE_FIELD + rb"(?:\r\n" + _ONE_FIELD + rb")*+")
-_FRAMING_FIELD = re.compile(
-    rb"^(host|upgrade|transfer-encoding|content-length):[ \t]*([^\r\n]*)", re.I | re.M
+_FRAMING = frozenset(
+    {b"host", b"upgrade", b"transfer-encoding", b"content-length", b"connection", b"expect"}
 )
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\x00-\x1f\x7f]*)?")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _MAX_LINE = 8 * 1024
 
 
+END = b""
+"""What ``FramingGuard.next`` gives at the end of a request."""
+
+
 class Refused(Exception):
-    """The request must not reach the server; carries the status and the reason to answer with."""
+    """The request must not be served; carries the status and the reason to answer with."""
 
     def __init__(self, status: int, reason: str, target: bytes = b"/") -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.target = target
+
+
+class Head(NamedTuple):
+    """The head of a request; names of fields as the client wrote them."""
+
+    method: str
+    target: bytes
+    version: str
+    headers: Headers
+    length: int | None
+    """Bytes of the body; ``None`` for a chunked one."""
+    keeps_open: bool
+    """Whether the client wants to send another request on this connection."""
+    awaits_continue: bool
+    """Whether the body comes only after an interim answer 100."""
 
 
 class _State(Enum):
@@ -50,143 +64,149 @@ class _State(Enum):
     CHUNK_DATA = auto()
     CHUNK_END = auto()
     TRAILERS = auto()
+    END = auto()
     REFUSED = auto()
 
 
 class FramingGuard:
-    """Follows one connection; ``feed`` returns the bytes the server may see."""
+    """Follows the requests of one connection: ``feed`` it what comes, take what that holds."""
 
-    def __init__(self, nonce: bytes) -> None:
-        self._nonce = nonce
+    def __init__(self) -> None:
         self._state = _State.HEAD
-        self._buffer = bytearray()
+        self._bytes = b""
+        self._at = 0
         self._remaining = 0
+        self._trailing = 0
 
     @property
     def refused(self) -> bool:
         """Whether a request was refused; everything after it is dropped."""
         return self._state is _State.REFUSED
 
-    def feed(self, data: bytes) -> bytes:
-        """Check ``data``; an incomplete head or chunk line is kept back until it is whole."""
-        if self._state is _State.BODY and len(data) < self._remaining and not self._buffer:
-            self._remaining -= len(data)
-            return data
-        out: list[bytes] = []
-        self._buffer += data
-        try:
-            while self._state is not _State.REFUSED and self._step(out):
-                pass
-        except Refused as refusal:
-            self._state = _State.REFUSED
-            self._buffer.clear()
-            out.append(self._synthetic(refusal))
-        return b"".join(out)
+    @property
+    def is_between(self) -> bool:
+        """Whether the last request is complete and no byte of another one has come."""
+        return self._state is _State.HEAD and self._at == len(self._bytes)
 
-    def _step(self, out: list[bytes]) -> bool:
-        """Consume one unit of the buffer; ``False`` when more bytes are needed."""
+    @property
+    def waiting(self) -> int:
+        """Bytes that were fed and not yet taken."""
+        return len(self._bytes) - self._at
+
+    def feed(self, data: bytes) -> None:
+        """Add what the client has sent."""
+        if self._state is _State.REFUSED:
+            return
+        self._bytes = self._bytes[self._at :] + data if self._at < len(self._bytes) else data
+        self._at = 0
+
+    def next(self) -> Head | bytes | None:
+        """The next head, some bytes of its body, ``END``; ``None`` until more was fed.
+
+        Raises ``Refused`` once; there is nothing more to come after that.
+        """
+        try:
+            while True:
+                match self._state:
+                    case _State.HEAD:
+                        return self._head()
+                    case _State.END:
+                        self._state = _State.HEAD
+                        return END
+                    case _State.BODY:
+                        return self._payload(_State.END)
+                    case _State.CHUNK_DATA:
+                        return self._payload(_State.CHUNK_END)
+                    case _State.REFUSED:
+                        return None
+                    case _:
+                        if not self._chunk_line():
+                            return None
+        except Refused:
+            self._state = _State.REFUSED
+            self._bytes, self._at = b"", 0
+            raise
+
+    def _head(self) -> Head | None:
+        data, at = self._bytes, self._at
+        while data.startswith(b"\r\n", at):
+            at += 2
+        self._at = at
+        end = data.find(b"\r\n\r\n", at)
+        if end < 0:
+            if at < len(data):
+                _check_partial(data[at:])
+            return None
+        if end - at > MAX_HEAD:
+            raise Refused(431, "the request headers are larger than 32 KiB")
+        head = read_head(data[at:end])
+        self._at = end + 4
+        if head.length is None:
+            self._state = _State.CHUNK_SIZE
+        elif head.length:
+            self._state, self._remaining = _State.BODY, head.length
+        else:
+            self._state = _State.END
+        return head
+
+    def _payload(self, then: _State) -> bytes | None:
+        data, at = self._bytes, self._at
+        has = len(data) - at
+        if not has:
+            return None
+        taken = data if not at and has <= self._remaining else data[at : at + self._remaining]
+        self._at = at + len(taken)
+        self._remaining -= len(taken)
+        if not self._remaining:
+            self._state = then
+        return taken
+
+    def _chunk_line(self) -> bool:
+        """Read a line between the chunks; ``False`` when it is not yet complete."""
+        line = self._line()
+        if line is None:
+            return False
         match self._state:
-            case _State.HEAD:
-                return self._head(out)
-            case _State.BODY | _State.CHUNK_DATA:
-                return self._payload(out)
             case _State.CHUNK_SIZE:
-                return self._chunk_size(out)
+                match = _CHUNK_SIZE.fullmatch(line)
+                if match is None:
+                    why = "the request body has a chunk size that is not a hexadecimal number"
+                    raise Refused(400, why)
+                self._remaining = int(match.group(1), 16)
+                self._state = _State.CHUNK_DATA if self._remaining else _State.TRAILERS
             case _State.CHUNK_END:
-                line = self._line(out)
-                if line is None:
-                    return False
                 if line:
                     raise Refused(400, "a chunk of the request body is longer than it says")
                 self._state = _State.CHUNK_SIZE
-                return True
-            case _State.TRAILERS:
-                line = self._line(out)
-                if line is None:
-                    return False
-                if not line:
-                    self._state = _State.HEAD
-                return True
-        return False
-
-    def _head(self, out: list[bytes]) -> bool:
-        buffer = self._buffer
-        while buffer[:2] == b"\r\n":
-            del buffer[:2]
-        end = buffer.find(b"\r\n\r\n")
-        if end < 0:
-            _check_partial(buffer)
-            return False
-        if end > MAX_HEAD:
-            raise Refused(431, "the request headers are larger than 32 KiB")
-        head = bytes(buffer[: end + 4])
-        length = check_head(head[:-4])
-        del buffer[: end + 4]
-        out.append(head)
-        if length is None:
-            self._state = _State.CHUNK_SIZE
-        elif length:
-            self._state, self._remaining = _State.BODY, length
-        return bool(buffer)
-
-    def _payload(self, out: list[bytes]) -> bool:
-        taken = bytes(self._buffer[: self._remaining])
-        if not taken:
-            return False
-        del self._buffer[: self._remaining]
-        out.append(taken)
-        self._remaining -= len(taken)
-        if self._remaining == 0:
-            self._state = _State.HEAD if self._state is _State.BODY else _State.CHUNK_END
-        return bool(self._buffer)
-
-    def _chunk_size(self, out: list[bytes]) -> bool:
-        line = self._line(out)
-        if line is None:
-            return False
-        match = _CHUNK_SIZE.fullmatch(line)
-        if match is None:
-            raise Refused(400, "the request body has a chunk size that is not a hexadecimal number")
-        self._remaining = int(match.group(1), 16)
-        self._state = _State.CHUNK_DATA if self._remaining else _State.TRAILERS
+            case _:
+                self._trailer(line)
         return True
 
-    def _line(self, out: list[bytes]) -> bytes | None:
-        """The next CRLF-ended line without its end, passed on as it is."""
-        end = self._buffer.find(b"\n")
+    def _trailer(self, line: bytes) -> None:
+        if not line:
+            self._state, self._trailing = _State.END, 0
+            return
+        self._trailing += len(line)
+        if self._trailing > MAX_HEAD:
+            raise Refused(431, "the trailers of the request body are larger than 32 KiB")
+        if _FIELD.fullmatch(line) is None:
+            raise Refused(400, _field_fault(line))
+
+    def _line(self) -> bytes | None:
+        """The next CRLF-ended line without its end."""
+        end = self._bytes.find(b"\n", self._at)
         if end < 0:
-            if len(self._buffer) > _MAX_LINE:
+            if self.waiting > _MAX_LINE:
                 raise Refused(400, "a chunk line of the request body is too long")
             return None
-        line = bytes(self._buffer[: end + 1])
+        line = self._bytes[self._at : end + 1]
         if not line.endswith(b"\r\n") or len(line) > _MAX_LINE:
             raise Refused(400, "a chunk line of the request body does not end in CRLF")
-        del self._buffer[: end + 1]
-        out.append(line)
+        self._at = end + 1
         return line[:-2]
 
-    def _synthetic(self, refusal: Refused) -> bytes:
-        reason = base64.b64encode(refusal.reason.encode())
-        target = base64.b64encode(refusal.target[:MAX_TARGET])
-        value = b" ".join((self._nonce, b"%d" % refusal.status, reason, target))
-        return (
-            b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n"
-            + REFUSED_HEADER
-            + b": "
-            + value
-            + b"\r\n\r\n"
-        )
 
-
-def read_refusal(nonce: bytes, value: bytes) -> Refused | None:
-    """The refusal a synthetic request carries, ``None`` when ``value`` is not the guard's."""
-    parts = value.split(b" ")
-    if len(parts) != 4 or parts[0] != nonce:
-        return None
-    return Refused(int(parts[1]), base64.b64decode(parts[2]).decode(), base64.b64decode(parts[3]))
-
-
-def _check_partial(buffer: bytearray) -> None:
+def _check_partial(buffer: bytes) -> None:
     if buffer.startswith(b"PRI * HTTP/2"):
         raise Refused(505, "HTTP/2 is not spoken here, use HTTP/1.1")
     if len(buffer) > MAX_HEAD:
@@ -201,11 +221,8 @@ def _check_partial(buffer: bytearray) -> None:
         bare = buffer.find(b"\n", bare + 1)
 
 
-def check_head(head: bytes) -> int | None:
-    """Check a request head without its final blank line.
-
-    Returns the length of the body in bytes, ``None`` for a chunked one; raises ``Refused``.
-    """
+def read_head(head: bytes) -> Head:
+    """Read a request head, given without its final blank line; raises ``Refused``."""
     first, _, rest = head.partition(b"\r\n")
     request = _REQUEST_LINE.fullmatch(first)
     if request is None:
@@ -215,16 +232,35 @@ def check_head(head: bytes) -> int | None:
         raise Refused(505, "only HTTP/1.1 is spoken here", target)
     if len(target) > MAX_TARGET:
         raise Refused(414, "the request target is longer than 8 KiB")
-    if rest.count(b"\r\n") >= MAX_FIELDS:
+    lines = rest.split(b"\r\n") if len(head) > len(first) else []
+    if len(lines) > MAX_FIELDS:
         raise Refused(431, "the request has more than 100 header fields", target)
-    if len(head) > len(first) and _FIELDS.fullmatch(rest) is None:
-        lines = rest.split(b"\r\n")
+    if lines and _FIELDS.fullmatch(rest) is None:
         fault = next(line for line in lines if _FIELD.fullmatch(line) is None)
         raise Refused(400, _field_fault(fault), target)
-    fields: dict[bytes, list[bytes]] = {}
-    for name, value in _FRAMING_FIELD.findall(rest):
-        fields.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
-    return _framing(fields, target, is_http10=minor == b"0")
+    headers: Headers = []
+    framing: dict[bytes, list[bytes]] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        value = value.strip(b" \t")
+        headers.append((name, value))
+        key = name.lower()
+        if key in _FRAMING:
+            framing.setdefault(key, []).append(value)
+    is_http10 = minor == b"0"
+    length = _framing(framing, target, is_http10=is_http10)
+    options = b",".join(framing.get(b"connection", ())).lower()
+    return Head(
+        method=method.decode(),
+        target=target,
+        version="1.0" if is_http10 else "1.1",
+        headers=headers,
+        length=length,
+        keeps_open=not is_http10
+        and b"close" not in (option.strip() for option in options.split(b",")),
+        awaits_continue=not is_http10
+        and any(value.lower() == b"100-continue" for value in framing.get(b"expect", ())),
+    )
 
 
 def _framing(fields: dict[bytes, list[bytes]], target: bytes, *, is_http10: bool) -> int | None:
@@ -256,27 +292,3 @@ def _field_fault(line: bytes) -> str:
     if line[:1] in (b" ", b"\t"):
         return "folded header lines are not accepted"
     return "a header line is not a valid field"
-
-
-class GuardedReader:
-    """Stands where the server expects an ``asyncio.StreamReader``."""
-
-    def __init__(self, reader: asyncio.StreamReader, nonce: bytes) -> None:
-        self._reader = reader
-        self._guard = FramingGuard(nonce)
-
-    def at_eof(self) -> bool:
-        """Whether the peer has stopped sending."""
-        return self._reader.at_eof()
-
-    async def read(self, limit: int) -> bytes:
-        """The next checked bytes, ``b""`` at the end of the connection."""
-        while True:
-            refused_before = self._guard.refused
-            data = await self._reader.read(limit)
-            if not data:
-                return b""
-            if refused_before:
-                continue
-            if out := self._guard.feed(data):
-                return out

@@ -50,6 +50,11 @@ def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
     return None
 
 
+def by_name(headers: Headers) -> dict[bytes, bytes]:
+    """The first value of each field, by its name in lower case; for looking up many at once."""
+    return {name.lower(): value for name, value in reversed(headers)}
+
+
 def _named_by_connection(headers: Headers) -> set[bytes]:
     named: set[bytes] = set()
     for value in values(headers, b"connection"):
@@ -57,32 +62,38 @@ def _named_by_connection(headers: Headers) -> set[bytes]:
     return named
 
 
-def to_upstream(headers: Headers, credential: Headers) -> Headers:
+def to_upstream(
+    headers: Headers, credential: Headers, without: frozenset[bytes] = frozenset()
+) -> Headers:
     """The client's fields as the upstream gets them, the chosen credential in the place of its own.
+
+    ``without`` are further fields to leave out, in lower case.
 
     ``accept-encoding`` becomes ``identity``: usage must be readable while the bytes pass, and our
     own keep-alive and error events could not be put into a compressed stream.
     """
-    drop = _NEVER_UP | _named_by_connection(headers)
+    named = _named_by_connection(headers)
+    drop = _NEVER_UP | without | named
     out: Headers = []
     pending = list(credential)
-    for name, value in headers:
-        lower = name.lower()
+    for field in headers:
+        lower = field[0].lower()
         if lower in _CREDENTIALS:
             out.extend(pending)
             pending.clear()
         elif lower == b"accept-encoding":
-            out.append((name, b"identity"))
-        elif lower not in drop and not lower.startswith(_OWN_PREFIX):
-            out.append((name, value))
+            out.append((field[0], b"identity"))
+        elif lower not in drop and lower[:7] != _OWN_PREFIX:
+            out.append(field)
     return out + pending
 
 
 def to_client(headers: Headers) -> Headers:
     """The upstream's fields as the client gets them."""
-    drop = _NEVER_DOWN | _named_by_connection(headers)
+    named = _named_by_connection(headers)
+    drop = _NEVER_DOWN | named
     return [
-        (name, value)
-        for name, value in headers
-        if (lower := name.lower()) not in drop and not lower.startswith(_OWN_PREFIX)
+        field
+        for field in headers
+        if (lower := field[0].lower()) not in drop and lower[:7] != _OWN_PREFIX
     ]

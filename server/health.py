@@ -83,12 +83,13 @@ class Health:
         now = self._clock.monotonic()
         if found.is_paused:
             return "it is paused"
-        cooldown = self._cooldown(found, model, now)
+        cooldown = self._cooldown(found, model, now) if found.cooldowns else None
         if cooldown is not None:
             return f"{cooldown.cause.value}, for {cooldown.until - now:.0f} s more"
-        failing = [name for name, b in found.models.items() if b.state(now) is State.OPEN]
-        if len(failing) >= MODELS_OPEN:
-            return f"{len(failing)} of its models are failing"
+        if len(found.models) >= MODELS_OPEN:
+            failing = [name for name, b in found.models.items() if b.state(now) is State.OPEN]
+            if len(failing) >= MODELS_OPEN:
+                return f"{len(failing)} of its models are failing"
         for breaker in self._breakers(found, model):
             if not breaker.can_try(now):
                 left = breaker.retry_in(now)

@@ -35,6 +35,7 @@ from server.processes import is_alive, start_ticks
 
 SECRET_BYTES = 32
 _PROOF_CONTEXT = b"sbgw health proof v1"
+_PERMIT_CONTEXT = b"sbgw replay permit v1"
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _MAX_FILE = 16 * 1024
 _LOCK_TRIES = 20
@@ -365,12 +366,33 @@ def proof(secret: bytes, nonce: str, port: int) -> str:
 
     ``ValueError`` for a nonce that ``is_nonce`` refuses, so that the secret signs nothing else.
     """
+    return _signed(secret, nonce, _PROOF_CONTEXT, b"%d" % port)
+
+
+def _signed(secret: bytes, nonce: str, *about: bytes) -> str:
     if not is_nonce(nonce):
         raise ValueError("a nonce is 16 to 128 characters of A-Z a-z 0-9 _ -")
-    message = b"\0".join((_PROOF_CONTEXT, b"%d" % port, nonce.encode()))
+    message = b"\0".join((*about, nonce.encode()))
     return hmac.new(secret, message, hashlib.sha256).hexdigest()
 
 
 def verify(secret: bytes, nonce: str, port: int, presented: str) -> bool:
     """Whether ``presented`` is the proof that the gateway on ``port`` gives for ``nonce``."""
     return hmac.compare_digest(proof(secret, nonce, port).encode(), presented.encode())
+
+
+def permit(secret: bytes, nonce: str, port: int, instance: str) -> str:
+    """Hex HMAC-SHA256 with which a program of this home asks a gateway to try itself.
+
+    Nobody who can only ask for a health proof gets it: the gateway signs this for no one.
+    ``ValueError`` as in ``proof``.
+    """
+    return _signed(secret, nonce, _PERMIT_CONTEXT, b"%d" % port, instance.encode())
+
+
+def is_permitted(secret: bytes, nonce: str, port: int, instance: str, presented: str) -> bool:
+    """Whether ``presented`` is the ``permit`` for ``nonce``; ``False`` for what is no nonce."""
+    if not is_nonce(nonce):
+        return False
+    wanted = permit(secret, nonce, port, instance)
+    return hmac.compare_digest(wanted.encode(), presented.encode())

@@ -97,10 +97,8 @@ class _Inbox:
     overflow: int = 0
     is_waited_for: bool = False
     """Whether a request goes on only when rows in here are durable."""
-
-    @property
-    def rows(self) -> int:
-        return len(self.opened) + len(self.closing) + len(self.settled)
+    rows: int = 0
+    """Of the three lists together."""
 
     @property
     def is_empty(self) -> bool:
@@ -143,7 +141,8 @@ class Ledger:
         self._boot = this_boot(boot_id, clock.time())
         self._journal = Journal(path, self._boot) if has_journal else None
         self._state = LedgerState("degraded", str(path), "not started")
-        self._wake = threading.Condition()
+        self._lock = threading.RLock()
+        self._wake = threading.Condition(self._lock)
         self._inbox = _Inbox()
         self._extras = 0
         self._skipped_extras = 0
@@ -179,7 +178,7 @@ class Ledger:
         spill file. It never fails; it stays pending while none of these is possible.
         """
         if self._journal is not None:
-            with self._wake:
+            with self._lock:
                 if self._journal.opened(turn):
                     self._take_in_opened(turn, _DONE)
                     return _DONE
@@ -190,7 +189,7 @@ class Ledger:
             # The request matters more; its terminal row is written from scratch anyway.
             _log.exception("turn %s has no write-ahead row", turn.id)
             return future
-        with self._wake:
+        with self._lock:
             self._inbox.is_waited_for = True
             self._take_in_opened(row, future)
         return future
@@ -198,6 +197,7 @@ class Ledger:
     def _take_in_opened(self, opened: OpenRow | Turn, future: Future[None]) -> None:
         if self._has_room():
             self._inbox.opened.append((opened, future))
+            self._inbox.rows += 1
         self._wake_up()
 
     def close_turn(self, turn: Turn, extra: Callable[[], None] | None = None) -> Future[None]:
@@ -206,7 +206,7 @@ class Ledger:
         The future is like that of ``open_turn``. ``extra`` runs on the ledger's thread afterwards,
         and may fill in what is costly to compute (``turn.blocks``, ``turn.body_hash``).
         """
-        with self._wake:
+        with self._lock:
             if not self._has_room():
                 self._wake.notify()
                 return _promise()
@@ -215,6 +215,7 @@ class Ledger:
                 future, self._inbox.is_waited_for = _promise(), True
             kept = self._room_for_extra(extra)
             self._inbox.closing.append(_Closing(turn, kept, future))
+            self._inbox.rows += 1
             self._wake_up()
         return future
 
@@ -224,16 +225,17 @@ class Ledger:
 
     def add(self, row: SavingRow | ScoreRow | RungRow) -> None:
         """Write a row that nothing waits for; a score only after its turn was closed."""
-        with self._wake:
+        with self._lock:
             if self._has_room():
                 self._inbox.settled.append(row)
+                self._inbox.rows += 1
             self._wake_up()
 
     def record_reject(self, reason: str, http_status: int) -> None:
         """Count a request that was refused without becoming a turn: one row a second and reason."""
         second = int(self._clock.time())
         key = (second, reason)
-        with self._wake:
+        with self._lock:
             row = self._rejects.get(key)
             if row is None:
                 row = RejectRow(second, reason[:64], self._boot_id, http_status, 0)
@@ -247,7 +249,7 @@ class Ledger:
         """
         done: Future[bool] = Future()
         done.set_running_or_notify_cancel()
-        with self._wake:
+        with self._lock:
             if self._is_stopping or not self._thread.is_alive():
                 return False
             self._inbox.flushes.append(done)
@@ -259,7 +261,7 @@ class Ledger:
 
     def close(self, timeout_s: float) -> None:
         """Write everything queued, note the clean end, merge the log; idempotent."""
-        with self._wake:
+        with self._lock:
             self._is_stopping = True
             self._wake.notify()
         if self._thread.is_alive():
@@ -316,7 +318,7 @@ class Ledger:
         except Exception:
             _log.exception("the ledger did not close cleanly")
         self._state = writer.state()
-        with self._wake:
+        with self._lock:
             if self._journal is not None:
                 self._journal.remove(is_safe=writer.keeps_nothing)
         self._answer_flushes(writer)
@@ -331,14 +333,14 @@ class Ledger:
             # The thread must outlive a defect: without it no later turn would be recorded.
             _log.exception("the ledger's thread met an unexpected error")
         if self._journal is not None and writer.keeps_nothing:
-            with self._wake:
+            with self._lock:
                 self._journal.forget()
         self._state = writer.state()
         self._answer_flushes(writer)
         return not is_stopping or bool(self._digesting)
 
     def _take(self, writer: Writer) -> tuple[_Inbox, list[RejectRow], bool]:
-        with self._wake:
+        with self._lock:
             if not self._inbox.is_empty or self._is_stopping:
                 was_woken = True
             elif self._digesting:
@@ -401,7 +403,7 @@ class Ledger:
         """Run the extras, but not while a turn waits for its row."""
         while self._digesting:
             closing = self._digesting.popleft()
-            with self._wake:
+            with self._lock:
                 self._extras -= 1
             try:
                 if closing.extra is not None:
@@ -439,6 +441,13 @@ class Ledger:
                 _log.exception("a listener of the ledger's state failed")
 
 
+class _Done(Future[None]):
+    """What every row of the journal answers with: done, and told so without taking a lock."""
+
+    def done(self) -> bool:
+        return True
+
+
 def _promise() -> Future[None]:
     """A future that a caller who stops waiting cannot cancel under the thread's hands."""
     future: Future[None] = Future()
@@ -446,5 +455,5 @@ def _promise() -> Future[None]:
     return future
 
 
-_DONE: Final = _promise()
+_DONE: Final[Future[None]] = _Done()
 _DONE.set_result(None)

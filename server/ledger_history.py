@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -29,8 +29,11 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     answered_before: Any = False
 
 
-class Past(NamedTuple):
-    """One ended turn; fields as in ``Turn``, those of its proposal and saving prefixed."""
+class Past(msgspec.Struct, frozen=True, gc=False):
+    """One ended turn; fields as in ``Turn``, those of its proposal and saving prefixed.
+
+    A hundred thousand may be held at once, so the garbage collector does not look at them.
+    """
 
     id: str
     at: float
@@ -92,16 +95,16 @@ class Past(NamedTuple):
         if self.input_tokens is None:
             return None
         return Tokens(
-            input=self.input_tokens,
-            write_5m=self.cache_write_5m_tokens or 0,
-            write_1h=self.cache_write_1h_tokens or 0,
-            read=self.cache_read_tokens or 0,
-            output=self.output_tokens or 0,
-            reads_1h=self.cache_ttl == "1h",
+            self.input_tokens,
+            self.cache_write_5m_tokens or 0,
+            self.cache_write_1h_tokens or 0,
+            self.cache_read_tokens or 0,
+            self.output_tokens or 0,
+            self.cache_ttl == "1h",
         )
 
 
-_OWN: Final = Past._fields[:26]
+_OWN: Final = Past.__struct_fields__[:26]
 _OF_SAVING: Final = {
     "proposal_provider": "provider",
     "proposal_model": "model",
@@ -157,7 +160,9 @@ def history(
             return
         arguments = {"since": since, "demo": demo, "id": up_to, "most": NEAR + 1}
         for row in conn.execute(_query(conn, with_blocks, up_to is not None), arguments):
-            yield Past._make((*row[:place], decode(row[place]), *row[place + 1 :]))
+            values = list(row)
+            values[place] = decode(values[place])
+            yield Past(*values)
 
 
 def how_many(path: Path, since: float = 0.0, *, demo: bool = False) -> int:

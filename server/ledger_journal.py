@@ -3,9 +3,10 @@
 A line in this file survives the death of the process as a committed transaction does, and costs
 a hundredth of it. So no request waits for SQLite: the ledger's thread commits many rows at once,
 a little later, and then the file is cut. What a process leaves behind when it is killed is
-replayed at the next start like a spill file, whose format this is; its lines are whole turns, from
-which rows are made only then. Only the death of the machine can take a line; where that matters
-(``durability = "full"``) requests wait for the commit instead.
+replayed at the next start like a spill file, whose format this is; its lines are whole turns
+(without what is at its default), from which rows are made only then. Only the death of the
+machine can take a line; where that matters (``durability = "full"``) requests wait for the commit
+instead.
 
 Two files take turns, ``<ledger>.ahead-<boot>-{0,1}.jsonl`` (mode 0600): rows that are being
 committed are in one, rows that arise meanwhile in the other.

@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,6 @@ from server.ledger_rows import (
 )
 from server.ledger_savings import SavingRow
 from server.ledger_scores import RungRow, ScoreRow
-from server.ledger_values import Row
 
 _log = logging.getLogger("sbgw.ledger")
 
@@ -65,19 +65,33 @@ def _insert(table: str, columns: Iterable[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"  # noqa: S608 - constants
 
 
+def _insert_in_order(table: str, columns: Iterable[str]) -> str:
+    """The same with nameless parameters: SQLite's binding looks a name up for every value."""
+    names = tuple(columns)
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - constants
+
+
+_turn_of = itemgetter(*COLUMNS)
+_attempt_of = itemgetter(*ATTEMPT_COLUMNS)
+_LIMIT_COLUMNS: Final = ("provider", "name", "fields")
+_limit_of = itemgetter(*_LIMIT_COLUMNS)
+
 _KEPT_ON_CLOSE: Final = ("id", "at", "boot_id")
-_OPEN_TURN: Final = _insert("turns", COLUMNS) + " ON CONFLICT (id) DO NOTHING"
+_OPEN_TURN: Final = _insert_in_order("turns", COLUMNS) + " ON CONFLICT (id) DO NOTHING"
 _CLOSE_TURN: Final = (
-    _insert("turns", COLUMNS)
+    _insert_in_order("turns", COLUMNS)
     + " ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in _KEPT_ON_CLOSE)
     # ``interrupted`` is a presumption; what really happened replaces it.
     + " WHERE turns.status IN ('open', 'interrupted')"
 )
 _DIGEST: Final = "UPDATE turns SET blocks = :blocks, body_hash = :body_hash WHERE id = :id"
-_ATTEMPT: Final = _insert("attempts", ("turn_id", *ATTEMPT_COLUMNS)) + " ON CONFLICT DO NOTHING"
+_ATTEMPT: Final = (
+    _insert_in_order("attempts", ("turn_id", *ATTEMPT_COLUMNS)) + " ON CONFLICT DO NOTHING"
+)
 _LIMIT: Final = (
-    _insert("rate_limits", ("turn_id", "position", "provider", "name", "fields"))
+    _insert_in_order("rate_limits", ("turn_id", "position", *_LIMIT_COLUMNS))
     + " ON CONFLICT DO NOTHING"
 )
 _LATEST_LIMIT: Final = (
@@ -209,7 +223,7 @@ class Store:
     def _apply_one(self, item: Item) -> int:
         match item:
             case OpenRow(values, saving):
-                is_new = self._conn.execute(_OPEN_TURN, values).rowcount > 0
+                is_new = self._conn.execute(_OPEN_TURN, _turn_of(values)).rowcount > 0
                 if saving is not None and is_new:
                     self._conn.execute(savings.UPSERT, saving)
             case CloseRow():
@@ -231,14 +245,13 @@ class Store:
         return 0
 
     def _close_turn(self, item: CloseRow) -> int:
-        if self._conn.execute(_CLOSE_TURN, item.values).rowcount == 0:
+        if self._conn.execute(_CLOSE_TURN, _turn_of(item.values)).rowcount == 0:
             return 1
-        turn = {"turn_id": item.values["id"]}
+        turn_id = item.values["id"]
         for attempt in item.attempts:
-            self._conn.execute(_ATTEMPT, turn | attempt)
+            self._conn.execute(_ATTEMPT, (turn_id, *_attempt_of(attempt)))
         for position, limit in enumerate(item.limits):
-            here: Row = {"position": position}
-            self._conn.execute(_LIMIT, turn | here | limit)
+            self._conn.execute(_LIMIT, (turn_id, position, *_limit_of(limit)))
             self._conn.execute(_LATEST_LIMIT, limit)
         if item.saving is not None:
             self._conn.execute(savings.UPSERT, item.saving)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -36,8 +36,7 @@ LOWERED = "lowered: max_tokens"
 """In a turn's notes: the limit is one that its answer does not reach."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(msgspec.Struct, frozen=True):
     """One place a request can be sent to, and what would be sent."""
 
     target: Target

@@ -1,29 +1,33 @@
-"""Binding, serving and draining: Hypercorn behind the framing guard."""
+"""Binding, serving and draining."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
-import secrets
 import socket
 from typing import Any, cast
 
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.lifespan import Lifespan
-from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.typing import ASGIFramework
+from hypercorn.typing import ASGIFramework, LifespanState
 
-from server.connections import HeadJoiner, IdleConnections
-from server.guard import GuardedReader
+from server.connection import Connection
+from server.connections import Connections
 from server.tasks import spawn
 
 KEEP_ALIVE_S = 120.0
 """Longer than the idle time of any client pool, so that the client closes first."""
 
 BACKLOG = 2048
+
+READ_AHEAD = 256 * 1024
+"""Half of what may come before the client has to wait; a long prompt takes few turns so."""
+
+GRACE_S = 2.0
+"""How long connections are given to end by themselves, and again once they were told to."""
 
 
 class BindError(Exception):
@@ -58,27 +62,22 @@ def hypercorn_config() -> Config:
     """Every default of the server that would break a long stream, overridden."""
     config = Config()
     config.backlog = BACKLOG
-    config.keep_alive_timeout = KEEP_ALIVE_S
-    config.keep_alive_max_requests = 10_000_000
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
     config.include_date_header = False
-    config.alpn_protocols = ["http/1.1"]
-    config.h11_pass_raw_headers = True
-    config.h11_max_incomplete_size = 64 * 1024
-    config.graceful_timeout = 2.0
+    # A full queue would stop the connection for as long as the application reads no body, and
+    # bodies are bounded before they come here.
+    config.max_app_queue_size = 0
     return config
 
 
 def assert_config(config: Config) -> None:
     """Fail at start, not in the middle of a stream, when a library changed under us."""
     expected: dict[str, Any] = {
-        "read_timeout": None,
         "max_requests": None,
-        "keep_alive_timeout": KEEP_ALIVE_S,
-        "alpn_protocols": ["http/1.1"],
-        "h11_pass_raw_headers": True,
+        "max_app_queue_size": 0,
+        "server_names": [],
         "include_server_header": False,
     }
     wrong = {k: getattr(config, k, None) for k, v in expected.items() if getattr(config, k) != v}
@@ -90,20 +89,17 @@ class Listener:
     """Serves an ASGI application on one bound socket until ``close``."""
 
     def __init__(self, app: ASGIFramework, sock: socket.socket) -> None:
-        self._app = ASGIWrapper(self._told(app))
-        self._is_leaving = False
+        self._app = ASGIWrapper(app)
         self._emptied = asyncio.Event()
         self._sock = sock
         self._config = hypercorn_config()
         assert_config(self._config)
         self._context = WorkerContext(None)
-        self._state: dict[str, Any] = {}
-        self._connections: set[asyncio.Task[None]] = set()
-        self._idle = IdleConnections(KEEP_ALIVE_S)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: Connections[Connection] = Connections(KEEP_ALIVE_S)
         self._server: asyncio.Server | None = None
         self._lifespan: Lifespan | None = None
         self._lifespan_task: asyncio.Task[None] | None = None
-        self.nonce = secrets.token_hex(16).encode()
 
     @property
     def port(self) -> int:
@@ -119,7 +115,7 @@ class Listener:
 
         The port stays open as long as another process holds the socket too.
         """
-        self._is_leaving = True
+        self._connections.is_leaving = True
         if self._server is not None:
             self._server.close()
         self._look_if_empty()
@@ -129,54 +125,33 @@ class Listener:
         await self._emptied.wait()
 
     def _look_if_empty(self) -> None:
-        if self._is_leaving and not self._connections:
+        if self._connections.is_leaving and not self._tasks:
             self._emptied.set()
-
-    def _told(self, app: ASGIFramework) -> ASGIFramework:
-        """``app``; a request that comes while we leave is told that its connection ends.
-
-        Decided with the request, so that an answer's pieces take no detour in ordinary times.
-        """
-
-        async def serve(scope: Any, receive: Any, send: Any) -> None:
-            if not self._is_leaving or scope["type"] != "http":
-                await app(scope, receive, send)
-                return
-
-            async def say_close(event: Any) -> None:
-                if event["type"] == "http.response.start":
-                    event = {**event, "headers": [*event["headers"], (b"connection", b"close")]}
-                await send(event)
-
-            await app(scope, receive, say_close)
-
-        return cast(ASGIFramework, serve)
 
     async def start(self) -> None:
         """Run the application's start-up and accept connections."""
         loop = asyncio.get_running_loop()
-        self._lifespan = Lifespan(self._app, self._config, loop, self._state)
+        self._lifespan = Lifespan(self._app, self._config, loop, LifespanState({}))
         self._lifespan_task = spawn("lifespan", self._lifespan.handle_lifespan())
         await self._lifespan.wait_for_startup()
-        self._server = await asyncio.start_server(self._connected, sock=self._sock, backlog=BACKLOG)
-        self._idle.start()
+        self._server = await asyncio.start_server(
+            self._connected, sock=self._sock, backlog=BACKLOG, limit=READ_AHEAD
+        )
+        self._connections.start()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._connections.add(task)
+        self._tasks.add(task)
         task.add_done_callback(self._ended)
-        guarded = cast(asyncio.StreamReader, GuardedReader(reader, self.nonce))
-        loop = asyncio.get_running_loop()
-        state = cast(Any, self._state)
-        joining = cast(asyncio.StreamWriter, HeadJoiner(writer))
-        server = TCPServer(self._app, loop, self._config, self._context, state, guarded, joining)
-        self._idle.watch(server)
+        connection = Connection(
+            self._app, self._config, self._context, reader, writer, self._connections
+        )
         # Only ``close`` cancels this task, and asyncio would report that as a crash of ours.
         with contextlib.suppress(asyncio.CancelledError):
-            await server
+            await connection
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._connections.discard(task)
+        self._tasks.discard(task)
         self._look_if_empty()
 
     async def close(self) -> None:
@@ -184,14 +159,13 @@ class Listener:
         await self._context.terminated.set()
         if self._server is not None:
             self._server.close()
-        await self._idle.close()
-        pending = set(self._connections)
-        if pending:
-            await asyncio.wait(pending, timeout=self._config.graceful_timeout)
-        for task in list(self._connections):
+        self._connections.close()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=GRACE_S)
+        for task in list(self._tasks):
             task.cancel()
-        if self._connections:
-            await asyncio.wait(set(self._connections), timeout=self._config.graceful_timeout)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=GRACE_S)
         if self._server is not None:
             await self._server.wait_closed()
         if self._lifespan is not None and self._lifespan_task is not None:

@@ -12,7 +12,7 @@ from providers.profiles import ProviderSettings
 from providers.types import Headers, Protocol
 from providers.upstream import Upstream
 from server.config import RoutingSettings, Settings
-from server.credentials import Access, Credential, choose
+from server.credentials import Access, Credential, choose, may_pay
 from server.policy import Carries, NoCandidate, Place, Plan, Question, Target, plan, routing_version
 from server.record import Candidate, Turn
 from server.switching import Advice, Ask, Switching
@@ -69,7 +69,7 @@ class Planner:
         routing = self._table(turn.route, turn.kind)
 
         def has_credential(name: str) -> bool:
-            return self.credential(turn.protocol, access, headers, name) is not None
+            return self._may_pay(turn.protocol, access, name)
 
         named = None if routing.shadow else self.named(turn.model_asked)
         if named is not None and has_credential(named.provider):
@@ -182,8 +182,7 @@ class Planner:
         upstream = self._upstreams.get(name)
         if upstream is None:
             return None
-        is_own_vendor = protocol in self.provider(name).protocols
-        mode = upstream.credentials if is_own_vendor else "key"
+        mode = self._mode_at(upstream, protocol, name)
         return choose(access, headers, mode=mode, own=upstream.own_credential)
 
     # ------------------------------------------------------------------ inside
@@ -213,6 +212,17 @@ class Planner:
         if known is None or known[0] is not settings:
             known = self._known[name] = (settings, settings.provider(name))
         return known[1]
+
+    def _may_pay(self, protocol: Protocol, access: Access, name: str) -> bool:
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            return False
+        mode = self._mode_at(upstream, protocol, name)
+        return may_pay(access, mode=mode, own=upstream.own_credential)
+
+    def _mode_at(self, upstream: Upstream, protocol: Protocol, name: str) -> str:
+        """``credentials`` as it holds for clients of ``protocol``."""
+        return upstream.credentials if protocol in self.provider(name).protocols else "key"
 
     def _may_have_credential(self, protocol: Protocol, name: str) -> bool:
         upstream = self._upstreams.get(name)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from providers.types import Protocol
 from server.config import RoutingSettings
@@ -18,16 +20,14 @@ from server.record import Candidate, Proposal
 from server.settings_types import NEVER_MOVED, RouteEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """One entry of a route or baseline list, resolved: a provider and, when named, a model."""
 
     provider: str
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """What the policy may know of a provider."""
 
     name: str
@@ -49,8 +49,7 @@ class Place:
         return self.model or self.translated_model
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What the policy may know of a request."""
 
     protocol: Protocol
@@ -68,8 +67,7 @@ class Question:
     """Why a candidate that failed requests of this kind gets none now, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What will be tried in order, and everything that was considered."""
 
     targets: tuple[Target, ...]

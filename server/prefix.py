@@ -22,10 +22,11 @@ messages) ::
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -65,8 +66,12 @@ IMAGE_TOKENS = 1_600
 MEMORY_BLOCKS: Final = 8192
 """Blocks a ``Digester`` remembers: some twenty long sessions, in about two megabytes."""
 
+GROUP: Final = 16
+"""Blocks that are recognised with one look."""
+
 _CHARS_PER_TOKEN = 4
 _BLOCK = struct.Struct("<BBI8s")
+_TOOL, _SYSTEM, _MESSAGE = ord("t"), ord("s"), ord("m")
 _NAME = struct.Struct("<8s")
 _FILES = struct.Struct("<I")
 _MAX_TOKENS = 0xFFFFFFFF
@@ -86,9 +91,11 @@ _OUTSIDE_PREFIX = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixBlock:
-    """One unpacked record; tells what a block is and how big, not what it says."""
+class PrefixBlock(msgspec.Struct, frozen=True, gc=False):
+    """One unpacked record; tells what a block is and how big, not what it says.
+
+    A report unpacks millions of them.
+    """
 
     tag: str
     """``t`` tool, ``s`` system, ``m`` message or input item."""
@@ -150,20 +157,43 @@ class Digester:
         """Packed blocks and body digest; never raises."""
         packed = bytearray((VERSION,))
         whole = blake2b(key=self._key, digest_size=DIGEST_SIZE)
-        for scope, raw, read in _pieces(request, self._reads):
-            record, mark = self._record(scope, raw, read)
-            packed += record
-            whole.update(mark)
+        for scope, same in groupby(_pieces(request, self._reads), key=itemgetter(0)):
+            pieces = list(same)
+            full = len(pieces) // GROUP * GROUP
+            for start in range(0, full, GROUP):
+                record, mark = self._group(scope, pieces[start : start + GROUP])
+                packed += record
+                whole.update(mark)
+            for piece in pieces[full:]:
+                record, mark = self._piece(piece)
+                packed += record
+                whole.update(mark)
         for name, raw in sorted(_settings(request)):
             whole.update(name.encode("utf-8", "replace"))
             whole.update(_digest(_canonical(raw), self._key))
         return bytes(packed), whole.hexdigest()
 
-    def _record(self, scope: bytes, raw: _Bytes, read: _Reader) -> _Record:
+    def _group(self, scope: bytes, pieces: Sequence[_Piece]) -> _Record:
+        """Of several pieces at once: of a long conversation most come back all together."""
+
+        def make() -> _Record:
+            made = [self._piece(piece) for piece in pieces]
+            return b"".join([record for record, _ in made]), b"".join([mark for _, mark in made])
+
+        # Nothing that separates pieces otherwise: JSON has no zero byte.
+        whole = b"\0".join([raw for _, raw, _ in pieces])
+        return self._known(scope + b"*", whole, make)
+
+    def _piece(self, piece: _Piece) -> _Record:
+        scope, raw, read = piece
+        return self._known(scope, raw, lambda: self._pack(read()))
+
+    def _known(self, scope: bytes, raw: _Bytes, make: Callable[[], _Record]) -> _Record:
+        """What was made of ``raw`` before, or is made now."""
         seen = blake2b(raw, key=self._key, digest_size=16, person=scope).digest()
         known = self._recent.get(seen)
         if known is None:
-            known = self._older.get(seen) or self._pack(read())
+            known = self._older.get(seen) or make()
             if len(self._recent) >= self._memory:
                 self._older, self._recent = self._recent, {}
             self._recent[seen] = known
@@ -194,41 +224,83 @@ def unpack(packed: bytes) -> list[PrefixBlock]:
     """The records of ``digest_request``; raises ``ValueError`` for anything else."""
     if not packed or packed[0] not in (VERSION, _WITHOUT_LABELS):
         raise ValueError("not a list of prefix blocks of a known version")
-    has_labels = packed[0] == VERSION
     blocks: list[PrefixBlock] = []
-    position = 1
+    add, read, size = blocks.append, _BLOCK.unpack_from, _BLOCK.size
+    labels, files_flag = (FLAG_MCP, FLAG_FILES) if packed[0] == VERSION else (0, 0)
+    position, end = 1, len(packed)
     try:
-        while position < len(packed):
-            block, position = _unpack_one(packed, position, has_labels=has_labels)
-            blocks.append(block)
+        while position < end:
+            tag, detail, tokens, digest = read(packed, position)
+            position += size
+            if tag == _MESSAGE:
+                files = 0
+                if detail & files_flag:
+                    (files,) = _FILES.unpack_from(packed, position)
+                    position += _FILES.size
+                role = ROLES[detail & ~FLAG_FILES]
+                add(PrefixBlock("m", digest, tokens, role, None, 0, None, files))
+            elif tag == _TOOL:
+                (name,) = _NAME.unpack_from(packed, position)
+                position += _NAME.size
+                server = None
+                if detail & labels:
+                    server, position = _read_label(packed, position)
+                add(PrefixBlock("t", digest, tokens, None, name, detail, server))
+            elif tag == _SYSTEM:
+                add(PrefixBlock("s", digest, tokens))
+            else:
+                raise ValueError(f"unknown tag {tag}")
     except (struct.error, IndexError) as error:
         raise ValueError("the list of prefix blocks is cut or damaged") from error
     return blocks
 
 
-def _unpack_one(packed: bytes, position: int, *, has_labels: bool) -> tuple[PrefixBlock, int]:
-    tag, detail, tokens, digest = _BLOCK.unpack_from(packed, position)
-    position += _BLOCK.size
-    if tag == ord("t"):
-        (name,) = _NAME.unpack_from(packed, position)
-        position += _NAME.size
-        server = None
-        if has_labels and detail & FLAG_MCP:
-            end = position + 1 + packed[position]
-            if end > len(packed):
-                raise IndexError(end)
-            server, position = packed[position + 1 : end].decode("utf-8", "replace"), end
-        return PrefixBlock("t", digest, tokens, None, name, detail, server), position
-    if tag == ord("m"):
-        files = 0
-        if has_labels and detail & FLAG_FILES:
-            (files,) = _FILES.unpack_from(packed, position)
-            position += _FILES.size
-        role = ROLES[detail & ~FLAG_FILES]
-        return PrefixBlock("m", digest, tokens, role, file_tokens=files), position
-    if tag == ord("s"):
-        return PrefixBlock("s", digest, tokens), position
-    raise ValueError(f"unknown tag {tag}")
+class Digests(NamedTuple):
+    """The digests of ``unpack``, by what they are of and in order."""
+
+    tools: list[bytes]
+    system: list[bytes]
+    messages: list[bytes]
+
+
+def digests_in(packed: bytes) -> Digests:
+    """What two calls are compared by, without the rest; raises ``ValueError`` like ``unpack``."""
+    if not packed or packed[0] not in (VERSION, _WITHOUT_LABELS):
+        raise ValueError("not a list of prefix blocks of a known version")
+    found = Digests([], [], [])
+    size, digest_at = _BLOCK.size, _BLOCK.size - DIGEST_SIZE
+    labels, files_flag = (FLAG_MCP, FLAG_FILES) if packed[0] == VERSION else (0, 0)
+    position, end = 1, len(packed)
+    try:
+        while position < end:
+            tag, detail = packed[position], packed[position + 1]
+            digest = packed[position + digest_at : position + size]
+            position += size
+            if tag == _MESSAGE:
+                found.messages.append(digest)
+                if detail & files_flag:
+                    position += _FILES.size
+            elif tag == _TOOL:
+                found.tools.append(digest)
+                position += _NAME.size
+                if detail & labels:
+                    position += 1 + packed[position]
+            elif tag == _SYSTEM:
+                found.system.append(digest)
+            else:
+                raise ValueError(f"unknown tag {tag}")
+    except IndexError as error:
+        raise ValueError("the list of prefix blocks is cut or damaged") from error
+    if position > end:
+        raise ValueError("the list of prefix blocks is cut or damaged")
+    return found
+
+
+def _read_label(packed: bytes, position: int) -> tuple[str, int]:
+    end = position + 1 + packed[position]
+    if end > len(packed):
+        raise IndexError(end)
+    return packed[position + 1 : end].decode("utf-8", "replace"), end
 
 
 def _label(server: str) -> bytes:
@@ -263,8 +335,11 @@ _Record = tuple[bytes, bytes]
 
 _Bytes = Raw | bytes
 
+_Piece = tuple[bytes, _Bytes, _Reader]
+"""What its bytes are read as, the bytes, and how."""
 
-def _pieces(request: AnyRequest, reads: FileReads) -> Iterator[tuple[bytes, _Bytes, _Reader]]:
+
+def _pieces(request: AnyRequest, reads: FileReads) -> Iterator[_Piece]:
     """Every block of the prefix in the order in which vendors cache it, unread.
 
     The first part says what the bytes are read as: the same bytes may mean something else there.

@@ -22,11 +22,13 @@ Describe = Callable[[str], dict[str, Any]]
 class ProviderCommands:
     """Acts on providers; every change is told on the bus as ``provider.changed``."""
 
-    def __init__(self, services: Services, health: Health, describe: Describe) -> None:
+    def __init__(
+        self, services: Services, health: Health, describe: Describe, prober: Prober
+    ) -> None:
         self._services = services
         self._health = health
         self._describe = describe
-        self.prober = Prober(services.upstreams, services.clock)
+        self.prober = prober
 
     async def run(self, name: str, arguments: Mapping[str, Any]) -> CommandResult | None:
         """Run a command of ``server.engine``; ``None`` when it is not one of these."""

@@ -75,13 +75,20 @@ class Redactor:
 
         For short technical words of every answer: it acts on known secrets only.
         """
-        texts = "\n".join(_texts(found))
-        if not self._is_suspicious(texts):
+        texts = cast(str, found) if type(found) is str else "\n".join(_texts(found))
+        if not self.knows(texts):
             return found
         return cast(_T, self._redacted(found))
 
-    def _is_suspicious(self, text: str) -> bool:
-        return any([form in text for form in (*self._known, *self._more)])
+    def knows(self, text: str) -> bool:
+        """Whether a known secret is in ``text``; quicker than ``values`` for much at once."""
+        if len(text) < MIN_SECRET:
+            return False
+        # A loop: most of what is looked at are a few short words of every answer.
+        for form in self._known:
+            if form in text:
+                return True
+        return bool(self._more) and any([form in text for form in self._more])
 
     def _redacted(self, found: Any) -> Any:
         if isinstance(found, str):
@@ -98,17 +105,18 @@ def _has_sign(text: str) -> bool:
     return any(sign in lower for sign in _SIGNS)
 
 
-def _texts(found: object) -> Iterator[str]:
-    waiting = [found]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, Mapping):
-            waiting += item.keys()
-            waiting += item.values()
-        elif isinstance(item, (list, tuple)):
-            waiting += item
+def _texts(found: object) -> list[str]:
+    """Every text in ``found``, keys too."""
+    items = [found]
+    for item in items:
+        if isinstance(item, (str, int, float)) or item is None:
+            continue
+        if isinstance(item, (list, tuple)):
+            items.extend(item)
+        elif isinstance(item, (dict, Mapping)):
+            items.extend(item)
+            items.extend(item.values())
+    return [item for item in items if isinstance(item, str)]
 
 
 def _masked(match: re.Match[str]) -> str:

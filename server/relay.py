@@ -9,9 +9,10 @@ own keep-alive and error events to be put between the upstream's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from itertools import chain
 
 import msgspec
+from msgspec import structs
 
 from providers.coding import BadCoding, TooLarge, decode_body
 from providers.errors import ConnectionDropped, UpstreamError
@@ -25,8 +26,9 @@ from providers.types import Delivery, Headers, Protocol
 from server.clock import Clock
 from server.exchange import Exchange
 from server.fronts import front_of
-from server.headers import first, to_client
-from server.record import Attempt, Phase, RateLimit, Status
+from server.headers import to_client
+from server.record import Attempt, Phase, RateLimit, Status, Turn
+from server.redact import Redactor
 from server.taps import Tap, TapOverflow, Terminal, facts_of, last_words, tap_for
 from server.tasks import spawn
 
@@ -117,13 +119,7 @@ class NativeRelay:
 
     def _note_head(self, response: UpstreamResponse) -> None:
         self._watch.upstream_byte(self._clock.monotonic())
-        self._attempt.status = response.status
-        for field in (b"x-request-id", b"request-id"):
-            if (found := first(response.headers, field)) is not None:
-                self._attempt.request_id = self._redact.values(found)
-        limits = self._redact.values(read_rate_limits(response.headers))
-        for name, fields in limits.items():
-            self._turn.rate_limits.append(RateLimit(self._attempt.provider, name, fields))
+        note_head(self._turn, self._attempt, response, self._redact)
 
     # ------------------------------------------------------------------ streamed
 
@@ -309,7 +305,7 @@ class NativeRelay:
             raise UnusableAnswer(f"{name} answered with a redirect, which is not followed")
         if response.status >= 400:
             return
-        kind = (first(response.headers, b"content-type") or "").lower()
+        kind = (response.field(b"content-type") or "").lower()
         if kind.startswith("text/html") or body.lstrip()[:9].lower().startswith(b"<!doctype"):
             raise UnusableAnswer(
                 f"{name} answered with a web page; is there a sign-in page on this network?"
@@ -331,22 +327,34 @@ class NativeRelay:
 
     def _note_answer(self, facts: Tap | ResponseFacts) -> None:
         turn, redact = self._turn, self._redact
-        turn.model_served = redact.values(facts.model) or turn.model_served
-        turn.stop_reason = redact.values(facts.stop_reason)
+        usage = facts.usage
+        said = (facts.model, facts.stop_reason, usage.service_tier, usage.raw)
+        model, turn.stop_reason, tier, raw = kept = redact.values(said)
+        turn.model_served = model or turn.model_served
         turn.answer_kind = facts.answer_kind
         turn.tool_calls = facts.tool_calls
-        turn.usage = facts.usage
-        if (raw := redact.values(facts.usage.raw)) is not facts.usage.raw:
-            tier = redact.values(facts.usage.service_tier)
-            turn.usage = replace(facts.usage, raw=raw, service_tier=tier)
+        turn.usage = usage if kept is said else structs.replace(usage, raw=raw, service_tier=tier)
         turn.usage_source = facts.usage_source
+
+
+def note_head(turn: Turn, attempt: Attempt, response: UpstreamResponse, redact: Redactor) -> None:
+    """Keep what an answer's head says about itself."""
+    attempt.status = response.status
+    request_id = response.field(b"request-id") or response.field(b"x-request-id")
+    limits = read_rate_limits(response.headers)
+    # One look at the whole head: hardly one repeats a secret.
+    if redact.knows(b"\n".join(chain.from_iterable(response.headers)).decode("latin-1")):
+        request_id, limits = redact.values((request_id, limits))
+    attempt.request_id = request_id or attempt.request_id
+    for name, fields in limits.items():
+        turn.rate_limits.append(RateLimit(attempt.provider, name, fields))
 
 
 def readable(response: UpstreamResponse, body: bytes, provider: str) -> bytes:
     """``body`` without its content coding; ``BadCoding``, or ``UnusableAnswer`` for a bomb."""
     limit = min(MAX_BUFFERED, max(FREE_GROWTH, MAX_GROWTH * len(body)))
     try:
-        return decode_body(body, first(response.headers, b"content-encoding"), limit)
+        return decode_body(body, response.field(b"content-encoding"), limit)
     except TooLarge as error:
         raise UnusableAnswer(
             f"{provider} sent {len(body)} compressed bytes that hold more than {limit}"
@@ -354,10 +362,10 @@ def readable(response: UpstreamResponse, body: bytes, provider: str) -> bytes:
 
 
 def _is_event_stream(response: UpstreamResponse) -> bool:
-    kind = first(response.headers, b"content-type") or ""
+    kind = response.field(b"content-type") or ""
     return kind.lower().startswith("text/event-stream")
 
 
 def is_compressed(response: UpstreamResponse) -> bool:
     """Whether the body has a content coding."""
-    return (first(response.headers, b"content-encoding") or "identity").lower() != "identity"
+    return (response.field(b"content-encoding") or "identity").lower() != "identity"

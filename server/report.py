@@ -1,6 +1,6 @@
 """What the record says about money: cost and savings by group, losses, prefix and advice; pure.
 
-``build`` folds ended turns into one JSON-able object::
+``Folding`` folds ended turns into one JSON-able object::
 
     {"turns", "since", "until",                       # seconds since the epoch
      "total": COST | SAVINGS,
@@ -20,7 +20,7 @@ and are in no sum. ``COLD``: see ``server.cold.summary``; ``PREFIX`` and ``ADVIC
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -33,6 +33,7 @@ MOST_ROWS: Final = 50
 GROUPS: Final = ("route", "kind", "model", "project", "session", "day")
 UNKNOWN: Final = "(not known)"
 OTHERS: Final = "(all others)"
+_QUARTER_S: Final = 900
 
 
 @dataclass(slots=True)
@@ -105,46 +106,64 @@ class Sums:
         self.quota_usd += turn.saved_quota_usd or 0.0
 
 
-def build(
-    turns: Sequence[Past],
-    *,
-    prefix: Mapping[str, Any] | None = None,
-    cold: Mapping[str, Any] | None = None,
-    advice: Iterable[Mapping[str, Any]] = (),
-    assumptions: Iterable[str] = (),
-) -> dict[str, Any]:
-    """The report on ``turns``; its shape is in the module's docstring."""
-    total = Sums()
-    groups: dict[str, defaultdict[str, Sums]] = {name: defaultdict(Sums) for name in GROUPS}
-    for turn in turns:
-        total.add(turn)
-        for group, name in _names(turn).items():
-            groups[group][name].add(turn)
-    return {
-        "turns": total.turns,
-        "since": turns[0].at if turns else None,
-        "until": turns[-1].at if turns else None,
-        "total": total.as_json(),
-        "by": {group: _rows(group, found) for group, found in groups.items()},
-        "losses": list(_losses(groups["kind"])),
-        "cold": cold,
-        "prefix": prefix,
-        "advice": list(advice),
-        "assumptions": list(assumptions),
-    }
+class Folding:
+    """The sums over ended turns, one turn at a time in ascending order."""
 
+    def __init__(self) -> None:
+        self._total = Sums()
+        self._groups: dict[str, defaultdict[str, Sums]] = {
+            name: defaultdict(Sums) for name in GROUPS
+        }
+        self._days: dict[int, str] = {}
+        self._since: float | None = None
+        self._until: float | None = None
 
-def _names(turn: Past) -> dict[str, str]:
-    # Days are those of the person who reads it.
-    day = datetime.fromtimestamp(turn.at).astimezone().date()
-    return {
-        "route": turn.route,
-        "kind": turn.kind,
-        "model": turn.model_served or turn.model_asked or UNKNOWN,
-        "project": turn.project or UNKNOWN,
-        "session": turn.session or UNKNOWN,
-        "day": day.isoformat(),
-    }
+    def add(self, turn: Past) -> None:
+        """Count one more."""
+        self._since = turn.at if self._since is None else self._since
+        self._until = turn.at
+        self._total.add(turn)
+        names = (
+            turn.route,
+            turn.kind,
+            turn.model_served or turn.model_asked or UNKNOWN,
+            turn.project or UNKNOWN,
+            turn.session or UNKNOWN,
+            self._day(turn.at),
+        )
+        for sums, name in zip(self._groups.values(), names, strict=True):
+            sums[name].add(turn)
+
+    def as_json(
+        self,
+        *,
+        prefix: Mapping[str, Any] | None = None,
+        cold: Mapping[str, Any] | None = None,
+        advice: Iterable[Mapping[str, Any]] = (),
+        assumptions: Iterable[str] = (),
+    ) -> dict[str, Any]:
+        """The report; its shape is in the module's docstring."""
+        return {
+            "turns": self._total.turns,
+            "since": self._since,
+            "until": self._until,
+            "total": self._total.as_json(),
+            "by": {group: _rows(group, found) for group, found in self._groups.items()},
+            "losses": list(_losses(self._groups["kind"])),
+            "cold": cold,
+            "prefix": prefix,
+            "advice": list(advice),
+            "assumptions": list(assumptions),
+        }
+
+    def _day(self, at: float) -> str:
+        # Days are those of the person who reads it; no zone changes date within a quarter of an hour.
+        quarter = int(at // _QUARTER_S)
+        day = self._days.get(quarter)
+        if day is None:
+            moment = datetime.fromtimestamp(quarter * _QUARTER_S).astimezone()
+            day = self._days[quarter] = moment.date().isoformat()
+        return day
 
 
 def _rows(group: str, found: Mapping[str, Sums]) -> list[dict[str, Any]]:
@@ -165,7 +184,9 @@ def _losses(by_kind: Mapping[str, Sums]) -> Iterable[str]:
     losing = [(kind, sums) for kind, sums in by_kind.items() if sums.losses]
     for kind, sums in sorted(losing, key=lambda item: item[1].losses_usd):
         verb = "cost" if sums.moved and not sums.projected else "would cost"
+        usd = -sums.losses_usd
+        worth = f"${usd:.4f}" if usd >= 0.0001 else "less than $0.0001"
         yield (
             f"{sums.losses} of {sums.projected + sums.moved} turns of kind {kind} {verb} "
-            f"${-sums.losses_usd:.4f} more elsewhere than at home."
+            f"{worth} more elsewhere than at home."
         )

@@ -11,9 +11,11 @@ the report; positive saves.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from server.backtest import backtest
 from server.backtest_plan import Replan
@@ -33,6 +35,9 @@ MOST_SERVERS: Final = 20
 OTHER_SERVERS: Final = "other MCP servers"
 UNNAMED: Final = "MCP tools"
 """On record without the names of their servers."""
+
+_AT_ONCE: Final = 16
+"""Lists of blocks between two pauses."""
 
 _LOW, _HIGH = 0.8, 1.4
 """True tokens per token estimated from characters."""
@@ -68,11 +73,32 @@ class _Sum:
         self.sessions = max(self.sessions, other.sessions)
 
 
-def prefix_of(latest: Iterable[Past], prices: PriceBook) -> dict[str, Any] | None:
+@dataclass(slots=True)
+class Ground:
+    """What advice rests on, gathered turn by turn."""
+
+    carrying: int = 0
+    """Turns that carried tools."""
+    agents: list[Past] = field(default_factory=list)
+    """Turns of sub-agents, in order."""
+
+    def add(self, turn: Past) -> None:
+        """Look at one more turn."""
+        self.carrying += bool(turn.features.n_tools)
+        if turn.kind == "subagent":
+            # Digests of a week of turns would not fit into memory.
+            self.agents.append(replace(turn, blocks=None))
+
+
+def prefix_of(
+    latest: Iterable[Past], prices: PriceBook, pause: Callable[[], None] = lambda: None
+) -> dict[str, Any] | None:
     """``PREFIX`` of each session's latest turn with blocks; ``None`` where there is none."""
     sums: defaultdict[_Part, _Sum] = defaultdict(_Sum)
     read = 0
-    for turn in latest:
+    for number, turn in enumerate(latest):
+        if number % _AT_ONCE == 0:
+            pause()
         parts = _parts(turn.blocks or b"")
         whole = sum(parts.values())
         if not whole:
@@ -104,10 +130,14 @@ def _join_small_servers(sums: dict[_Part, _Sum]) -> None:
 
 
 def advice_on(
-    turns: Sequence[Past], prefix: dict[str, Any] | None, settings: Settings, prices: PriceBook
+    ground: Ground,
+    prefix: dict[str, Any] | None,
+    settings: Settings,
+    prices: PriceBook,
+    pause: Callable[[], None] | None = None,
 ) -> list[dict[str, Any]]:
     """``ADVICE``, the most worth while first; nothing that has no figure."""
-    found = [*_on_tools(turns, prefix), *_on_agents(turns, settings, prices)]
+    found = [*_on_tools(ground, prefix), *_on_agents(ground, settings, prices, pause)]
     return sorted(found, key=lambda item: -float(item["usd"]))
 
 
@@ -154,10 +184,9 @@ def _row(part: _Part, found: _Sum, sessions: int) -> dict[str, Any]:
     }
 
 
-def _on_tools(turns: Sequence[Past], prefix: dict[str, Any] | None) -> Iterable[dict[str, Any]]:
+def _on_tools(ground: Ground, prefix: dict[str, Any] | None) -> Iterable[dict[str, Any]]:
     if prefix is None:
         return
-    carrying = sum(bool(turn.features.n_tools) for turn in turns)
     for row in prefix["parts"]:
         if row["server"] is None and row["name"] != UNNAMED:
             continue
@@ -165,7 +194,7 @@ def _on_tools(turns: Sequence[Past], prefix: dict[str, Any] | None) -> Iterable[
         tokens = row["tokens"] * prefix["sessions"] / max(1, row["sessions"])
         if tokens < LEAST_TOKENS or not row["usd_per_turn"]:
             continue
-        usd = row["usd_per_turn"] * carrying
+        usd = row["usd_per_turn"] * ground.carrying
         yield {
             "text": _about(row, round(tokens, -2), prefix["sessions"]),
             "usd": usd,
@@ -183,15 +212,15 @@ def _about(row: dict[str, Any], tokens: float, sessions: int) -> str:
 
 
 def _on_agents(
-    turns: Sequence[Past], settings: Settings, prices: PriceBook
+    ground: Ground, settings: Settings, prices: PriceBook, pause: Callable[[], None] | None
 ) -> Iterable[dict[str, Any]]:
-    if not any(turn.kind == "subagent" for turn in turns):
+    if not ground.agents:
         return
     other = Settings.model_validate({"routing": {"kinds": {"subagent": [_CHEAPER]}}})
     routing = settings.routing.model_copy(update={"kinds": other.routing.kinds})
     table = settings.model_copy(update={"routing": routing})
-    own = [turn for turn in turns if turn.kind == "subagent" and not turn.is_moved]
-    found = backtest(own, Replan(table), prices, plans(settings.providers)).total
+    own = [turn for turn in ground.agents if not turn.is_moved]
+    found = backtest(own, Replan(table), prices, plans(settings.providers), pause).total
     saved = found.as_json()
     if not found.moved or saved["saved_usd"] <= 0 or not found.before:
         return

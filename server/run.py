@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from providers.errors import DeadlineExpired, Offline, UpstreamError
 from providers.faults import Fault
+from server.credentials import Credential
 from server.exchange import Exchange
 from server.judge import Judgement
 from server.legs import Leg, Legs, Unserved
@@ -41,6 +42,8 @@ class Run:
     legs: Legs
     accepted_at: float
     storm: Storm
+    credential: Credential | None = None
+    """What the first target is paid with, where that is known already."""
     index: int = 0
     """Of the target being tried."""
     failure: Failure | None = None

@@ -20,9 +20,12 @@ negative figure.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from providers.pricing import Rate, Rates
 from providers.types import Usage
@@ -76,9 +79,11 @@ class Factors:
     """True tokens per counted token; 1 where the count is the provider's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What one answer was billed for; ``input`` is neither read from nor written to the cache."""
+class Tokens(msgspec.Struct, frozen=True, gc=False):
+    """What one answer was billed for; ``input`` is neither read from nor written to the cache.
+
+    A backtest makes hundreds of thousands of them, ten times as quickly as dataclasses.
+    """
 
     input: int = 0
     write_5m: int = 0

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final
 
 from server.savings import SAME, Factors, Span, span
+from server.savings_learned import LEAST_PAIRS, RedoRate, RedoRates, none_known
 
 _CLAUDE: Final = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?")
 _NEW_TOKENIZER: Final = (4, 7)
@@ -61,13 +62,34 @@ class Assumptions:
     )
     """Prompt tokens of one tokenizer family per token of another."""
 
-    def factors(self, model: str | None, target: str | None) -> Factors:
-        """The factors between the model that answered and one that might have."""
+    redone: RedoRates = none_known
+    """What comparisons say of ``fail``, by kind, provider and model."""
+
+    def factors(
+        self,
+        model: str | None,
+        target: str | None,
+        *,
+        kind: str | None = None,
+        provider: str | None = None,
+    ) -> Factors:
+        """The factors between the model that answered and one that might have.
+
+        With the ``kind`` of the request and the other model's ``provider`` the share of failures
+        is the measured one where enough answers were compared.
+        """
         here, there = tokenizer_of(model), tokenizer_of(target)
         is_same_claude = here == there != _OTHER
         known = self.k_in.get((here, there), _UNKNOWN_TOKENIZER)
         k_in = SAME if is_same_claude else known
-        return Factors(k_in=k_in, k_out=self.k_out, fail=self.fail)
+        learned = self.learned(kind or "", provider or "", target)
+        fail = (learned and learned.span) or self.fail
+        return Factors(k_in=k_in, k_out=self.k_out, fail=fail)
+
+    def learned(self, kind: str, provider: str, model: str | None) -> RedoRate | None:
+        """The measured failures that replace the assumption; ``None`` where it stays."""
+        rate = self.redone(kind, provider, model)
+        return rate if rate is not None and rate.span is not None else None
 
     def sentences(self) -> list[str]:
         """The same in words, for the screen."""
@@ -78,7 +100,8 @@ class Assumptions:
             f"one, in the range {self.k_out.lo} to {self.k_out.hi} times.",
             f"{_percent(self.fail.mid)} of its answers are taken to fail and to be made again, in "
             f"the range {_percent(self.fail.lo)} to {_percent(self.fail.hi)}; both calls are then "
-            "paid.",
+            f"paid. From {LEAST_PAIRS} compared answers of a kind and model on, what was measured "
+            "is taken instead.",
             "Claude 4.7 and later count more tokens than others for the same text: other models "
             f"are taken to count {new.mid} times as many ({new.lo} to {new.hi}), and for earlier "
             f"Claude models {old.mid} times ({old.lo} to {old.hi}).",

@@ -8,9 +8,10 @@ call at home has to write anew, so that the sum over turns is the difference of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from providers.pricing import Rates
 from server.savings import Tokens, rewrite_premium
@@ -19,8 +20,7 @@ _ZERO: Final = Decimal(0)
 _MILLION: Final = Decimal(1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
-class LineCall:
+class LineCall(msgspec.Struct, frozen=True, gc=False):
     """One call of a cache line, as it was billed at home."""
 
     at: float
@@ -30,8 +30,7 @@ class LineCall:
     is_moved: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True, gc=False):
     """USD that the next call at home pays because this one left."""
 
     write: Decimal = _ZERO

@@ -147,13 +147,17 @@ class Quoter:
         rates = self._rates(turn, turn.provider or "", self._model_of(turn), at)
         model = self._model_at(turn, proposal.provider, proposal.model)
         there = self._rates(turn, proposal.provider, model, at)
-        estimates = " and ".join(self._doubts(turn, there))
+        learned = self._assumptions.learned(turn.kind, proposal.provider, model)
+        told = [learned.words] if learned is not None else []
+        estimates = " and ".join([*self._doubts(turn, there), *told])
         return Quote(
             tokens=tokens,
             baseline=Decimal(repr(turn.cost_usd)),
             rates=rates,
             there=there,
-            factors=self._assumptions.factors(self._model_of(turn), model),
+            factors=self._assumptions.factors(
+                self._model_of(turn), model, kind=turn.kind, provider=proposal.provider
+            ),
             naive=naive_of(turn),
             is_sibling=proposal.provider == turn.provider,
             is_first=is_first,

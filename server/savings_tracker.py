@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from providers.pricing import Prices
@@ -223,8 +223,11 @@ class SavingsTracker:
         return [(held.turn_id, held.settled(at, is_last=held.at == last)) for held in due]
 
     def _calls(self, line: _Line) -> _Calls:
-        calls = self._lines.setdefault(line, _Calls())
-        self._lines.move_to_end(line)
+        calls = self._lines.get(line)
+        if calls is None:
+            calls = self._lines[line] = _Calls()
+        else:
+            self._lines.move_to_end(line)
         return calls
 
     def _note(self, line: _Line, calls: _Calls) -> None:
@@ -315,7 +318,9 @@ class SavingsTracker:
             usd = None
         else:
             usd = self._quoter.target_usd(turn, candidate.provider, candidate.model, now)
-        return replace(candidate, cost_usd=usd)
+        return Candidate(
+            candidate.provider, candidate.model, candidate.state, candidate.reason, usd
+        )
 
 
 def _asked_model(turn: Turn) -> str | None:

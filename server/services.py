@@ -20,6 +20,7 @@ from server.learned import Learned
 from server.ledger import Ledger
 from server.policy import Plan
 from server.retries import RetryBudget
+from server.savings_assumptions import Assumptions
 from server.savings_desk import SavingsDesk
 from server.stats import Stats
 from server.timers import TimerLimits
@@ -67,6 +68,8 @@ class Services:
     env_file: str
     """Where a user puts provider keys; named in error messages."""
     timer_limits: TimerLimits = field(default_factory=TimerLimits)
+    assumptions: Assumptions = field(default_factory=Assumptions)
+    """Of every projection, with what comparisons have shown so far."""
     active: dict[str, Exchange] = field(default_factory=dict)
     is_draining: Callable[[], bool] = lambda: False
     is_demo: bool = False

@@ -80,7 +80,7 @@ def surrounding_problems(
     if key.is_default and not is_loopback(host):
         origin = layers.origin(("server", "host"))
         reason = f"{host} can be reached from other machines, and the gateway key is the default"
-        hint = f"set {settings.server.key_env} to a key of your own"
+        hint = f"set {settings.server.key_env} to a key of your own: sbgw-tui init --random-key"
         yield Problem(origin.name, origin.key or "server.host", reason, hint, origin.line)
     bundle = settings.network.ca_bundle
     if bundle != "system" and not os.path.exists(bundle):

@@ -86,7 +86,10 @@ class ProviderBook:
         }
 
     def _provider(self, name: str) -> _Provider:
-        return self._providers.setdefault(name, _Provider())
+        found = self._providers.get(name)
+        if found is None:
+            found = self._providers[name] = _Provider()
+        return found
 
 
 def percentile(samples: Sequence[float], share: float) -> float | None:

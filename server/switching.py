@@ -170,6 +170,16 @@ class Switching:
         if len(prefixes) > MOST_MODELS:
             prefixes.popitem(last=False)
 
+    def stayed(self, ask: Ask, tokens: int, lifetime_s: float) -> None:
+        """``went`` to home and ``left`` in one, for many thousands of recorded turns."""
+        if ask.session is None or ask.kind in BESIDE:
+            return
+        if ask.kind in OPENING or ask.kind == "subagent":
+            self.went(ask, None)
+        elif ask.kind not in RIDING and not tokens:
+            self._remember(ask)
+        self.left(ask, tokens, lifetime_s)
+
     def _remember(self, ask: Ask) -> _Conversation:
         key = _key(ask)
         known = self._known.get(key)

@@ -15,6 +15,7 @@ from server.savings_quote import Unpriced
 from server.savings_realised import base_of, is_away
 from server.switching import Ask, Switching
 
+_MESSAGES: Final = Protocol.MESSAGES.value
 _BROKEN: Final = frozenset({Status.PARTIAL, Status.ERROR, Status.FAILED})
 
 
@@ -36,15 +37,14 @@ def ask_of(turn: Turn) -> Ask:
 def ask_of_past(turn: Past) -> Ask:
     """The same of a recorded turn, whose size is known; each question is taken for a new one."""
     return Ask(
-        session=turn.session,
-        agent=turn.agent,
-        kind=turn.kind,
-        model=turn.model_asked,
-        at=turn.at,
-        size=turn.prompt_tokens,
-        asks_cache=turn.cache_ttl is not None or turn.protocol != Protocol.MESSAGES,
-        is_under_way=bool(turn.features.answered_before),
-        mark=None,
+        turn.session,
+        turn.agent,
+        turn.kind,
+        turn.model_asked,
+        turn.at,
+        turn.prompt_tokens,
+        turn.cache_ttl is not None or turn.protocol != _MESSAGES,
+        bool(turn.features.answered_before),
     )
 
 

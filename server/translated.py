@@ -7,10 +7,11 @@ client before the first content: then an error event of the client's own protoco
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from providers.call_ids import CallIds
 from providers.coding import BadCoding
@@ -19,16 +20,21 @@ from providers.events import Event, Failed, Finished, StreamDecoder, empty_answe
 from providers.faults import Fault, FaultKind
 from providers.neutral import Answer, Notes, Request, ToolCall
 from providers.protocols.dialects import Dialect, Front
-from providers.rate_limits import read_rate_limits
 from providers.tool_book import ToolBook, encode
 from providers.transport import UpstreamResponse
 from providers.types import Delivery, Headers, Usage, UsageSource
 from server.clock import Clock
 from server.exchange import Exchange
 from server.fronts import note_words
-from server.headers import first
-from server.record import Attempt, Phase, RateLimit, Status
-from server.relay import MAX_BUFFERED, Refused, UnusableAnswer, is_compressed, readable
+from server.record import Attempt, Phase, Status
+from server.relay import (
+    MAX_BUFFERED,
+    Refused,
+    UnusableAnswer,
+    is_compressed,
+    note_head,
+    readable,
+)
 from server.tasks import spawn
 
 
@@ -95,13 +101,7 @@ class TranslatedRelay:
 
     def _note_head(self, response: UpstreamResponse) -> None:
         self._watch.upstream_byte(self._clock.monotonic())
-        self._attempt.status = response.status
-        for field in (b"x-request-id", b"request-id"):
-            if (found := first(response.headers, field)) is not None:
-                self._attempt.request_id = self._redact.values(found)
-        limits = self._redact.values(read_rate_limits(response.headers))
-        for name, fields in limits.items():
-            self._turn.rate_limits.append(RateLimit(self._attempt.provider, name, fields))
+        note_head(self._turn, self._attempt, response, self._redact)
 
     async def _read_all(self, response: UpstreamResponse) -> bytes:
         """The whole body without its content coding, which some send although none was asked for."""
@@ -285,11 +285,11 @@ class TranslatedRelay:
             turn.usage_source = UsageSource.FINAL if is_whole else UsageSource.PARTIAL
         else:
             estimate = sum(turn.estimates.values())
-            turn.usage = replace(usage, input_tokens=estimate, output_tokens=chars // 4)
+            turn.usage = structs.replace(usage, input_tokens=estimate, output_tokens=chars // 4)
             turn.usage_source = UsageSource.ESTIMATED
         turn.answer_kind = "tool_use" if turn.tool_calls else "text"
 
 
 def _is_event_stream(response: UpstreamResponse) -> bool:
-    kind = first(response.headers, b"content-type") or ""
+    kind = response.field(b"content-type") or ""
     return kind.lower().startswith("text/event-stream")

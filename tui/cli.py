@@ -76,8 +76,27 @@ def _run_command(argv: list[str] | None) -> int:
     return int(result or 0)
 
 
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "To begin": ("claude", "codex", "init", "doctor"),
+    "In the background": ("up", "down", "restart", "status", "logs", "attach", "service"),
+    "What it costs, and what it could save": ("report", "backtest", "explain", "purge"),
+    "What may move": ("shadow", "verify", "live", "trust"),
+    "Set-up": (
+        "config", "connect", "disconnect", "install-launcher", "uninstall-launcher", "completions",
+    ),
+}  # fmt: skip
+"""The commands in the order in which one comes to need them."""
+
+
 class _Group(click.Group):
     """Takes other gateways' names for its commands, and suggests the nearest for a wrong one."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what they are for."""
+        for title, names in SECTIONS.items():
+            rows = [(name, self.commands[name].get_short_help_str(70)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -134,7 +153,8 @@ def cli(
 ) -> int:
     """A local gateway between coding agents and model providers, with a live screen.
 
-    Without a command it serves and shows every request as it happens.
+    Without a command it serves and shows every request as it happens. `sbgw-tui claude` runs
+    Claude Code through it; `sbgw-tui --demo` shows it at work with no key and no client.
     """
     ctx.obj = {"config": config, "host": host, "port": port, "log_level": log_level}
     if ctx.invoked_subcommand is not None:

@@ -18,7 +18,8 @@ from tui.format import Align
 from tui.lines import Line, Span
 from tui.rows import Shown, TurnRow
 
-_MODEL_READABLE = 21
+_READABLE = {"model": 18, "kind": 12}
+"""What these columns get before any other grows, in this order."""
 GUTTER = 2
 """Cells left of the first column, for the selection mark."""
 
@@ -85,7 +86,7 @@ def cost_text(row: TurnRow) -> str:
     elif row.is_open:
         amount = fmt.PENDING
     elif not row.is_unpriced:
-        amount = fmt.NOTHING
+        return fmt.NOTHING + " "  # nothing to pay, so nobody who pays
     else:
         amount = fmt.UNKNOWN
     return amount + payer_mark(row)
@@ -246,7 +247,7 @@ class Column:
 COLUMNS = (
     Column("state", "STATE", 11, 0, _state, most=13),
     Column("age", "AGE", fmt.AGE_WIDTH, 0, _age, "right"),
-    Column("client", "CLIENT", 11, 9, _plain(lambda r: r.client), most=14),
+    Column("client", "CLIENT", 11, 9, _plain(lambda r: r.client)),
     Column("kind", "KIND", 9, 2, _plain(lambda r: r.kind), most=16, share=1),
     Column("model", "MODEL", 15, 0, _model, most=44, share=3),
     Column("in", "IN", 5, 5, _plain(lambda r: _tokens(r, r.input_tokens)), "right"),
@@ -295,15 +296,17 @@ def layout(width: int) -> Layout:
 
 
 def _grown(taken: list[Column], room: int) -> Layout:
-    """Give the room that is left: first the model a readable width, then the others."""
+    """Give the room that is left: first model and kind a readable width, then the others."""
     widths = {column.id: column.width for column in taken}
 
     def give(column: Column, cells: int) -> int:
         widths[column.id] += cells
         return room - cells
 
-    model = next(column for column in taken if column.id == "model")
-    room = give(model, min(room, _MODEL_READABLE - model.width))
+    known = {column.id: column for column in taken}
+    for name, wanted in _READABLE.items():
+        if name in known:
+            room = give(known[name], min(room, wanted - known[name].width))
     for column in taken:
         if column.most and not column.share:
             room = give(column, min(room, column.most - column.width))
@@ -312,7 +315,7 @@ def _grown(taken: list[Column], room: int) -> Layout:
         if column.share:
             most = column.most - widths[column.id]
             room = give(column, max(0, min(room, spare * column.share // shares, most)))
-    give(model, min(room, 60))
+    give(known["model"], min(room, 60))
     return tuple((column, widths[column.id]) for column in taken)
 
 

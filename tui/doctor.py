@@ -32,8 +32,9 @@ _INDENT = 8
 def doctor(ctx: click.Context, offline: bool, as_json: bool) -> int:
     """Look at this installation, the keys, the network and the agents.
 
-    Keys are tried by asking each provider for its models, which costs nothing. The gateway is
-    tried with simulated vendors on this machine. Ends with 5 when something does not work.
+    Keys are tried by asking each provider for its models, which costs nothing. The gateway that
+    runs, else one made for it, is tried with simulated vendors on this machine: nothing is billed
+    or recorded. Ends with 5 when something does not work.
     """
     return run_doctor(lambda: flags_of(ctx), is_offline=offline, as_json=as_json)
 
@@ -213,18 +214,13 @@ async def _beyond(
 
 
 async def _with_contract(facts: Facts, loaded: Loaded) -> Facts:
-    with_credential = {client.name for client in facts.clients if client.has_credential}
-    try:
-        from server.doctor.contract import features
-        from server.doctor.selftest import try_contract
+    from tui.doctor_contract import with_contract
 
-        outcomes = await try_contract(loaded, features(), with_credential)
+    try:
+        return await with_contract(facts, loaded)
     except ImportError as error:
         # Only the gateway itself needs this package: everything else was looked at.
         return replace(facts, machine=_lacking(facts.machine, error), outcome_problem=str(error))
-    except (OSError, ValueError) as error:
-        return replace(facts, outcome_problem=str(error))
-    return replace(facts, outcomes=tuple(outcomes))
 
 
 def gateway_port(loaded: Loaded) -> Port:

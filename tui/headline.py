@@ -166,7 +166,7 @@ def _capture(*, captures: bool) -> tuple[Line, ...]:
     """That prompts are written to the disk: never dropped, only shortened."""
     if not captures:
         return (EMPTY,)
-    return line((" CAPTURE ", "warn-badge")), line((" C ", "warn-badge"))
+    return line((" CAPTURE ", "warn-badge")), line((" CAP ", "warn-badge"))
 
 
 def _right(state: LiveState, now: float | None = None) -> tuple[Item, ...]:
@@ -323,8 +323,13 @@ def trouble_line(troubles: Sequence[Trouble], width: int) -> Line:
 
 def summary(state: LiveState, width: int, now: float) -> Line:
     """Everything in one line, for a terminal that is too small for a list."""
+    return clip(join(summary_parts(state, width, now), " "), width)
+
+
+def summary_parts(state: LiveState, width: int, now: float) -> list[Line]:
+    """Mode, work, money and trouble, each for itself."""
     gateway, totals = state.gateway, state.totals
-    parts = [
+    return [
         mode_badge(gateway.shadow, is_away=state.unreachable is not None),
         line((" DRAINING ", "warn-badge")) if gateway.draining else EMPTY,
         line(f"{totals.in_flight} in flight"),
@@ -334,4 +339,3 @@ def summary(state: LiveState, width: int, now: float) -> Line:
         ),
         trouble_line(state.troubles(now), width),
     ]
-    return clip(join(parts, " "), width)

@@ -7,6 +7,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,7 @@ def init(
     """
     from tui.doctor import run_doctor
 
-    loaded = load_settings(ctx)
+    loaded = _to_mend(ctx)
     is_asking = not (given or removed or random_key or yes)
     if is_asking and not sys.stdin.isatty():
         say("there is no terminal to ask on; use --set NAME, --random-key or --yes")
@@ -88,9 +89,25 @@ def init(
         changes |= _asked(loaded, known)
     try_keys(loaded, known, changes, is_asking=is_asking, is_offline=offline)
     _write(loaded, changes)
-    if no_doctor:
-        return 0
-    return run_doctor(lambda: flags_of(ctx), is_offline=offline)
+    code = 0 if no_doctor else run_doctor(lambda: flags_of(ctx), is_offline=offline)
+    if code == 0:
+        say(_next_step(loaded, has_changed=bool(changes)))
+    return code
+
+
+def _to_mend(ctx: click.Context) -> Loaded:
+    """The settings, also where only a gateway key of one's own is missing: it is made here."""
+    from dataclasses import replace
+
+    from server.settings_file import SettingsError, load
+
+    try:
+        return load_settings(ctx)
+    except click.ClickException:
+        here = replace(flags_of(ctx), host="127.0.0.1")
+        with suppress(SettingsError):
+            return load(flags=here, env=os.environ, cwd=Path.cwd())
+        raise
 
 
 def wanted(loaded: Loaded) -> Iterator[Wanted]:
@@ -268,6 +285,18 @@ def _verdict(probe: Probe | None) -> str:
 
 
 # -------------------------------------------------------------------------------- writing
+
+
+def _next_step(loaded: Loaded, *, has_changed: bool) -> str:
+    from server.instance import InstanceError, read
+
+    try:
+        running = read(loaded.paths)
+    except InstanceError:
+        running = None
+    if has_changed and running is not None and running.is_held:
+        return "the gateway that runs has the values from before: sbgw-tui restart"
+    return "next: sbgw-tui claude or sbgw-tui codex, or sbgw-tui for the screen"
 
 
 def _write(loaded: Loaded, changes: Mapping[str, str | None]) -> None:

@@ -20,6 +20,7 @@ Line = tuple[Span, ...]
 ROLES: Final = (
     "text",
     "muted",
+    "rule",
     "strong",
     "title",
     "accent",

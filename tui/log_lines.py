@@ -53,6 +53,14 @@ def entry_lines(entry: Entry, width: int) -> tuple[Line, ...]:
     return ((*head, *text[0]), *((*indent, *rest) for rest in text[1:]))
 
 
+def short(entry: Entry) -> Line:
+    """Sign, level and message in one line."""
+    return line(
+        (f"{_GLYPHS[entry.level]} {entry.level}  ", _ROLES[entry.level]),
+        fmt.neutralise(entry.message, 200),
+    )
+
+
 def empty(level: str, is_known: bool) -> list[Line]:
     """What stands in place of the lines when there are none."""
     if not is_known:

@@ -13,7 +13,7 @@ from tui.rows import amount_of, count_of, mapping_of, mappings_in, number_of, te
 
 Detail = Mapping[str, Any]
 
-_LABEL = 12
+_LABEL = 13
 
 
 def _pairs(label: str, value: str, width: int, role: str = "text") -> list[Line]:

@@ -46,6 +46,11 @@ def look_of(provider: Provider) -> Look:
     return LOOKS.get(status) or Look("?", fmt.neutralise(status, 11), "warn")
 
 
+def look_now(provider: Provider) -> Look:
+    """What keeps it from being tried, else the state its last answer left it in."""
+    return health.held_look(provider) or look_of(provider)
+
+
 def key_env(name: str, provider: Provider) -> str | None:
     """The variable that holds a provider's key, ``None`` when it is not known."""
     named = text_of(provider.get("key_env"))
@@ -121,7 +126,7 @@ def _shown(width: int) -> Iterable[tuple[str, _Column]]:
 def _cell(cell: str, name: str, provider: Provider) -> Span:
     match cell:
         case "state":
-            look = health.held_look(provider) or look_of(provider)
+            look = look_now(provider)
             return f"{look.glyph} {look.word}", look.role
         case "name":
             return name, "strong"
@@ -234,11 +239,12 @@ def _least_left(provider: Provider, width: int) -> Line:
 
 def detail(name: str, provider: Provider, width: int) -> list[Line]:
     """Everything known about one provider."""
-    look = look_of(provider)
+    look = look_now(provider)
     profile = profiles().get(name)
     since = number_of(provider.get("since"))
     title = f"  {profile.title}" if profile is not None else ""
-    when = f" since {fmt.wall_clock(since)}" if since is not None else ""
+    is_held = health.held_look(provider) is not None
+    when = f" since {fmt.wall_clock(since)}" if since is not None and not is_held else ""
     lines = [
         line(
             (f" {fmt.neutralise(name, 40)}", "strong"),

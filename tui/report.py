@@ -22,6 +22,19 @@ TITLES: Final = {
     "session": "By session",
     "day": "By day",
 }
+CAUSES: Final = {
+    "routing": "calls that were sent elsewhere let it expire",
+    "model": "another model was asked",
+    "idle": "more time passed than the cache lives",
+    "compaction": "the conversation was compacted",
+    "tools": "the tools changed",
+    "system": "the system prompt changed",
+    "history": "an earlier message was changed or taken back",
+    "unknown": "nothing on record explains it; the vendor may have dropped it",
+}
+"""Why a prompt had to be written to the cache again (``server.cold``)."""
+
+NONE: Final = "-"
 _LONGEST: Final = 44
 _MOST_LINES: Final = 12
 _FORMULA: Final = ("=", "+", "-", "@")
@@ -42,9 +55,24 @@ def usd(value: float | None) -> str:
     return f"{sign}${size:,.2f}" if size >= 100 else f"{sign}${size:.4f}"
 
 
+def turns_of(count: int) -> str:
+    """``1 turn``, ``1,200 turns``."""
+    return "1 turn" if count == 1 else f"{count:,} turns"
+
+
 def spread(figure: float, low: float, high: float) -> str:
     """A figure with its range."""
     return f"{usd(figure)} ({usd(low)} to {usd(high)})"
+
+
+def projected(row: Json) -> str:
+    """What was projected, a dash where nothing was."""
+    return usd(row["saved_usd"]) if row["projected"] else NONE
+
+
+def realised(row: Json) -> str:
+    """What was realised, a dash where nothing moved."""
+    return usd(row["realised_usd"]) if row["moved"] else NONE
 
 
 def report_text(report: Json) -> str:
@@ -60,11 +88,13 @@ def report_text(report: Json) -> str:
         spent = usd(report["comparisons_usd"])
         lines += [f"Comparing answers in the background cost {spent} beside all this.", ""]
     if report.get("cold"):
-        lines += ["Cold caches", *_cold(report["cold"]), ""]
+        lines += ["Cold caches: what had to be written or sent again", *_cold(report["cold"]), ""]
     if report["prefix"]:
         lines += ["What every turn repeats (estimated)", *_prefix(report["prefix"]), ""]
     if report["advice"]:
-        lines += ["Advice", *map(_advice, report["advice"]), ""]
+        lines += ["Advice (what it would save over these turns)"]
+        lines += [*map(_advice, report["advice"]), ""]
+    lines += ["What the figures mean", *_notes(report), ""]
     return "\n".join(lines)
 
 
@@ -92,10 +122,45 @@ def backtest_text(found: Json) -> str:
     if broken:
         words = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in broken.items())
         lines.append(f"Turns that could not have gone where the table sends them: {words}.")
+    lines += learned(found)
+    lines.append(REPLAYED)
     if found.get("missing_keys"):
         names = ", ".join(harmless(name) for name in found["missing_keys"])
         lines.append(f"Keys are taken to be there; not set now: {names}.")
     return "\n".join(lines) + "\n"
+
+
+REPLAYED: Final = (
+    "'before' is what is on record, 'after' what these turns would have cost under the other "
+    "table, losses to the prompt cache and answers made again included."
+)
+
+
+def learned(found: Json) -> list[str]:
+    """Which shares of failures were measured, a sentence each."""
+    return [
+        f"Measured: {row['failed']} of {row['pairs']} answers of "
+        f"{harmless(row['provider'])}/{harmless(row['model'])} to {harmless(row['kind'])} were not "
+        f"good enough, so {row['share']:.0%} ({row['low']:.0%} to {row['high']:.0%}) are reckoned "
+        "to be made again."
+        for row in found.get("learned") or ()
+    ]
+
+
+def notes(report: Json) -> list[str]:
+    """What a stranger has to know to read the figures."""
+    return [
+        "saved: what the turns would have saved elsewhere, the prompt cache and answers made "
+        "again included; a minus is a loss. Nothing of it is in your pocket.",
+        "realised: what turns that live mode did move have saved, against an estimate of home.",
+        "In brackets: the range when every assumption is at its bad or at its good end at once.",
+        *learned(report),
+    ]
+
+
+def _notes(report: Json) -> list[str]:
+    lines = [f"  {text}" for text in notes(report)]
+    return [*lines, "  The assumptions behind them: sbgw-tui report --html FILE, or --json."]
 
 
 def _verdict(total: Json) -> str:
@@ -129,18 +194,21 @@ def figures(total: Json) -> list[tuple[str, str]]:
     saved = spread(total["saved_usd"], total["saved_low_usd"], total["saved_high_usd"])
     real = spread(total["realised_usd"], total["realised_low_usd"], total["realised_high_usd"])
     return [
-        ("cache-aware", f"{saved} projected over {total['projected']:,} turns"),
-        ("within quotas", usd(total["quota_usd"])),
-        ("realised", f"{real} over {total['moved']:,} turns that did move"),
+        ("cache-aware", f"{saved} projected over {turns_of(total['projected'])}"),
+        (
+            "within quotas",
+            f"{usd(total['quota_usd'])}, the same without turns that a plan would have refused",
+        ),
+        ("realised", f"{real} over {turns_of(total['moved'])} that did move"),
         ("naive", f"{usd(total['naive_usd'])}, for comparison only: it ignores the cache"),
-        ("losses", f"{usd(total['losses_usd'])} in {total['losses']:,} turns"),
-        ("no figure", f"{total['no_figure']:,} turns; {total['needs_key']:,} more need a key"),
+        ("losses", f"{usd(total['losses_usd'])} in {turns_of(total['losses'])}"),
+        ("no figure", f"{turns_of(total['no_figure'])}; {total['needs_key']:,} more need a key"),
     ]
 
 
 def _head(report: Json) -> list[str]:
     total = report["total"]
-    cost = f"{usd(total['cost_usd'])} for {report['turns']:,} turns, {period(report)}"
+    cost = f"{usd(total['cost_usd'])} for {turns_of(report['turns'])}, {period(report)}"
     lines = [f"Cost: {cost}"]
     if total["list_usd"]:
         lines.append(f"  of it list-price equivalent of a login: {usd(total['list_usd'])}")
@@ -154,9 +222,8 @@ def _table(rows: Sequence[Json]) -> list[str]:
     table = [("", "turns", "cost", "saved", "realised")]
     shown = rows[-_MOST_LINES:] if rows and _is_day(rows[0]) else rows[:_MOST_LINES]
     for row in shown:
-        saved, real = usd(row["saved_usd"]), usd(row["realised_usd"])
-        name = harmless(row["name"])
-        table.append((name, f"{row['turns']:,}", usd(row["cost_usd"]), saved, real))
+        name, cost = harmless(row["name"]), usd(row["cost_usd"])
+        table.append((name, f"{row['turns']:,}", cost, projected(row), realised(row)))
     lines = _columns(table)
     if len(rows) > len(shown):
         lines.append(f"  and {len(rows) - len(shown)} more (--json has all)")
@@ -180,8 +247,15 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _cold(cold: Json) -> Iterable[str]:
     rows = [("cause", "turns", "cost")]
-    rows += [(harmless(r["cause"]), f"{r['turns']:,}", usd(r["usd"])) for r in cold["causes"]]
-    return _columns(rows)
+    rows += [(cause(row), f"{row['turns']:,}", usd(row["usd"])) for row in cold["causes"]]
+    yield from _columns(rows)
+    if cold["unpriced"]:
+        yield f"  {cold['unpriced']:,} more cost an unknown amount."
+
+
+def cause(row: Json) -> str:
+    """Why caches were cold, in words."""
+    return CAUSES.get(str(row["cause"]), harmless(row["cause"]))
 
 
 def _prefix(prefix: Json) -> Iterable[str]:

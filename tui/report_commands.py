@@ -147,21 +147,24 @@ def _report(loaded: Loaded, since_s: float | None) -> dict[str, Any]:
     settings = loaded.settings
     path, since = loaded.paths.ledger_file, _begin(since_s)
     with bar("reading the record", how_many(path, since)) as step:
-        pause = partial(step, TURNS_AT_ONCE)
-        return make_report(path, settings, _prices(settings), since=since, pause=pause)
+        done = partial(step, TURNS_AT_ONCE)
+        return make_report(path, settings, _prices(settings), since=since, done=done)
 
 
 def _backtest(loaded: Loaded, settings: Settings, since_s: float | None) -> dict[str, Any]:
     from server.backtest import backtest as replay
     from server.backtest_plan import Replan
     from server.ledger_history import history, how_many
+    from server.ledger_read import LedgerReader
     from server.limits import plans
 
     path, since = loaded.paths.ledger_file, _begin(since_s)
+    prices = _prices(settings)
+    prices.learn(LedgerReader(path).scores())
     with bar("replaying the record", how_many(path, since)) as step:
         turns = counted(history(path, since), step)
-        done = replay(turns, Replan(settings), _prices(settings), plans(settings.providers))
-    found = done.as_json()
+        done = replay(turns, Replan(settings), prices, plans(settings.providers))
+    found = done.as_json() | {"learned": prices.learned.as_json()}
     return found | {"missing_keys": _missing(loaded, settings, found)}
 
 

@@ -134,7 +134,8 @@ def _losses(report: Report, width: int) -> list[Line]:
         return []
     lines = [line(("LOSSES, IN WORDS", "title"))]
     for text in texts[:MOST_ROWS]:
-        lines.extend(wrap(text, width, "bad"))
+        for at, spans in enumerate(wrap(text, max(10, width - 2))):
+            lines.append(((("▼ " if at == 0 else "  "), "bad"), *spans))
     return lines
 
 
@@ -160,7 +161,7 @@ def _table(
 ) -> list[Line]:
     if not rows:
         return []
-    room = max(12, min(_NAME, width - 33))
+    room = max(12, min(_NAME, width - 33 - _LEAST_BAR))
     bar = min(_BAR, width - room - 33)
     bar = bar if bar >= _LEAST_BAR else 0
     head = f"{fmt.fit(title, room)} {'TURNS':>6} {'COST':>10} {fmt.fit('', bar)}{'NET':>11}"

@@ -31,12 +31,12 @@ def title(story: Story | None, turn_id: str, width: int) -> list[Line]:
     """Which request it is, and whether its text is there."""
     name = fmt.neutralise(turn_id, 40)
     if story is None:
-        return [line((f" {name}", "strong"), ("  reading the request ...", "muted"))]
+        return [line((f"  {name}", "strong"), ("  reading the request ...", "muted"))]
     why = text_of(story.get("why"))
-    head = line((f" {name}", "strong"), ("  as it was sent, in the order of the cache", "muted"))
+    head = line((f"  {name}", "strong"), ("  as it was sent, in the order of the cache", "muted"))
     lines = [head]
     if why:
-        lines.extend(((" ", "text"), *spans) for spans in wrap(why, max(10, width - 2), "warn"))
+        lines.extend(((" " * 2, "text"), *spans) for spans in wrap(why, max(10, width - 3), "warn"))
     return lines
 
 

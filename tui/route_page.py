@@ -87,7 +87,7 @@ def is_unsaved(routing: Mapping[str, Any], key: str) -> bool:
 def top(routing: Mapping[str, Any], shadow: bool | None, width: int) -> list[Line]:
     """What holds for all routes at once."""
     if not routing:
-        return [line((" Waiting for the gateway ...", "muted"))]
+        return [line(("  Waiting for the gateway ...", "muted"))]
     if shadow is False:
         said = f"Live: what has a mode of its own moves, and {background()}."
     else:
@@ -95,9 +95,9 @@ def top(routing: Mapping[str, Any], shadow: bool | None, width: int) -> list[Lin
     leave = routing.get("cross_vendor_failover") is True
     fail = "A failing vendor's work goes to the next vendor." if leave else ""
     badge = line((" UNSAVED ", "warn-badge")) if _texts(routing.get("unsaved")) else EMPTY
-    lines = [clip((*line(" "), *join([badge, line((said, "text"))], " ")), width)]
+    lines = [clip((*line("  "), *join([badge, line((said, "text"))], " ")), width)]
     if fail:
-        lines.append(clip(line((f" {fail}", "warn")), width))
+        lines.append(clip(line((f"  {fail}", "warn")), width))
     return lines
 
 

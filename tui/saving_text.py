@@ -14,6 +14,9 @@ from tui.sums import Saved
 GAIN_WIDTH = 9
 """The greatest width of ``gain`` and of a row's cell."""
 
+LOUD_USD = 0.001
+"""From this loss on a turn that only would have moved stands out."""
+
 NEEDS_KEY = "key"
 
 STATE_WORDS: Mapping[str, str] = {
@@ -75,7 +78,8 @@ def cell(row: TurnRow) -> tuple[str, str]:
     if found.saving == "open":
         text = "~" + text.replace("<$0.", "<$.")
     is_real = found.state == "moved"
-    return text, "muted" if found.usd >= 0 and not is_real else gain_role(found.usd, is_real=True)
+    is_quiet = not is_real and found.usd > -LOUD_USD
+    return text, "muted" if is_quiet else gain_role(found.usd, is_real=True)
 
 
 def between(low: float | None, high: float | None) -> str:

@@ -54,14 +54,22 @@ def read(data: Mapping[str, Any] | None) -> dict[str, Sent]:
 
 def company(name: str, provider: Mapping[str, Any]) -> str:
     """Who runs a provider: a company, a host, or this machine."""
-    host = urlsplit(text_of(provider.get("base_url")) or "").hostname or ""
+    host = _host(text_of(provider.get("base_url")) or "")
     if host in _LOOPBACK:
         return HERE
     profile = profiles().get(name)
-    own = urlsplit(profile.base_url or "").hostname if profile is not None else None
-    if profile is not None and (own is None or own == host or not host):
+    own = _host(profile.base_url or "") if profile is not None else ""
+    if profile is not None and (not own or own == host or not host):
         return profile.title
     return host or name
+
+
+def _host(url: str) -> str:
+    """The host of an address; empty where there is none, or it is no address at all."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def summary(

@@ -127,7 +127,7 @@ def cache(sums: Sums, now: float) -> Span:
 
 def summed(sums: Sums, now: float, width: int, *, words: Sequence[str]) -> Line:
     """The whole span in one line; ``words`` say which it is."""
-    listed = f", {fmt.total(sums.list_usd)} of it list price, not billed" if sums.list_usd else ""
+    listed = f", {fmt.total(sums.list_usd)} of it list price" if sums.list_usd else ""
     unknown = f", {sums.unpriced:,} unpriced" if sums.unpriced else ""
     parts = [
         line((", ".join(words), "muted")),
@@ -135,7 +135,7 @@ def summed(sums: Sums, now: float, width: int, *, words: Sequence[str]) -> Line:
         line((fmt.total(sums.cost_usd), "strong")),
         line((fmt.total(sums.per_hour(now)), "strong"), (f"/h{listed}{unknown}", "muted")),
     ]
-    return clip((*line(" "), *join(parts)), width)
+    return clip((*line("  "), *join(parts)), width)
 
 
 # -- one session -----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ SELECTED: Final = "selected"
 _MUTED_BLEND = 0.33
 _COLOURS: Final[Mapping[str, str]] = {
     "text": "foreground",
+    "rule": "border",
     "strong": "foreground",
     "title": "secondary",
     "accent": "accent",
@@ -133,6 +134,11 @@ ANSI = Theme(
     error="ansi_red",
     dark=True,
     variables={
+        "ansi-background": "ansi_default",
+        "ansi-foreground": "ansi_default",
+        "border-blurred": "ansi_bright_blue",
+        "screen-selection-background": "ansi_bright_blue",
+        "screen-selection-foreground": "ansi_default",
         "block-cursor-text-style": "none",
         "block-cursor-foreground": "ansi_default",
         "block-cursor-background": "ansi_default",

@@ -27,7 +27,7 @@ from tui.rows import (
 TWO_BLOCKS_FROM = 108
 """Width from which the sections stand in two blocks side by side."""
 
-_LABEL = 12
+_LABEL = 13
 _LONGEST_S = 1e7
 _PARTS = (
     ("input", "input_tokens", "input"),
@@ -74,7 +74,7 @@ def body(detail: Detail, width: int, now: float, story: Detail | None = None) ->
         blocks = [
             _error(row, width),
             _timeline(detail, row, width, now),
-            _money(detail, row),
+            _money(detail, row, width),
             cache_text.cache(detail, story, width),
             _routing(detail, row, width),
             cache_text.notes(detail, width),
@@ -97,7 +97,7 @@ def body(detail: Detail, width: int, now: float, story: Detail | None = None) ->
     )
     right = _stack(
         [
-            _money(detail, row),
+            _money(detail, row, half),
             cache_text.cache(detail, story, half),
             _asked(detail, row, half),
             _ids(detail, row, half),
@@ -276,7 +276,7 @@ def _routing(detail: Detail, row: TurnRow, width: int) -> list[Line]:
 # -- usage and money -------------------------------------------------------------------------
 
 
-def _money(detail: Detail, row: TurnRow) -> list[Line]:
+def _money(detail: Detail, row: TurnRow, width: int) -> list[Line]:
     parts = mapping_of(detail.get("cost_parts"))
     rows: list[Line] = []
     named: set[str] = set()
@@ -290,13 +290,13 @@ def _money(detail: Detail, row: TurnRow) -> list[Line]:
             rows.append(_part(str(name).replace("_", " "), "", number_of(value)))
     if row.is_open and row.output_estimate and not count_of(detail.get("output_tokens")):
         rows.append(_part("output so far", "~" + fmt.tokens(row.output_estimate), None, ""))
-    rows.append(_total(row))
+    rows.extend(_total(row, width))
     source = text_of(detail.get("usage_source"))
     if not (row.is_open and source == UsageSource.NONE):
         rows.append(_pair("usage", _SOURCES.get(source or "", source)))
-    rows.append(_pair("paid by", PAYER_HELP.get(payer_mark(row)) or row.payer))
+    rows.extend(_pairs("paid by", PAYER_HELP.get(payer_mark(row)) or row.payer or "", width))
     rows.append(_pair("prices", text_of(detail.get("price_version"))))
-    rows.append(_pair("note", text_of(detail.get("price_note")), "warn"))
+    rows.extend(_pairs("note", text_of(detail.get("price_note")) or "", width, "warn"))
     return _section("USAGE AND COST", rows)
 
 
@@ -311,7 +311,7 @@ def _part(label: str, count: str, price: float | None, unknown: str = fmt.UNKNOW
     )
 
 
-def _total(row: TurnRow) -> Line:
+def _total(row: TurnRow, width: int) -> list[Line]:
     if row.cost_usd is None:
         if row.is_open:
             text, role = "not known yet", "muted"
@@ -319,14 +319,15 @@ def _total(row: TurnRow) -> Line:
             text, role = "unknown", "warn"
         else:
             text, role = "not billed", "muted"
-        return line((fmt.fit("cost", 16), "muted"), (fmt.fit(text, 19, "right"), role))
+        return [line((fmt.fit("cost", 16), "muted"), (fmt.fit(text, 19, "right"), role))]
     amount = fmt.money(row.cost_usd)
     amount = fmt.estimated(amount) if row.cost_is_estimate else amount
-    note = " estimate" if row.cost_is_estimate else ""
-    note += " list price, not billed" if row.list_price else ""
-    return line(
-        (fmt.fit("cost", 16), "muted"), (fmt.fit(amount, 19, "right"), "strong"), (note, "muted")
-    )
+    notes = ["estimate"] if row.cost_is_estimate else []
+    notes += ["list price, not billed"] if row.list_price else []
+    head = line((fmt.fit("cost", 16), "muted"), (fmt.fit(amount, 19, "right"), "strong"))
+    beside_it = wrap(", ".join(notes), max(10, width - 36), "muted")
+    first = (*head, (" ", "text"), *beside_it[0]) if beside_it else head
+    return [first, *(((" " * 36, "text"), *rest) for rest in beside_it[1:])]
 
 
 def _limits(detail: Detail, width: int) -> list[Line]:

@@ -115,12 +115,12 @@ def _ask(
 ) -> tuple[int, dict[str, Any] | None]:
     from tui.client import GatewayUnreachableError, call
     from tui.launch_gateway import EXIT_UNREACHABLE
-    from tui.lifecycle.run import EXIT_USAGE
+    from tui.lifecycle.run import EXIT_USAGE, NOT_RUNNING
     from tui.lifecycle.state import State, look
 
     now = look(paths)
     if now.health is None:
-        say("no gateway runs" if now.state is State.DOWN else f"no answer: {now.reason}")
+        say(NOT_RUNNING if now.state is State.DOWN else f"no answer: {now.reason}")
         return EXIT_UNREACHABLE, None
     try:
         reply = call(now.health, method, path, key=key, payload=payload)

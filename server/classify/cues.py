@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from server.classify.lexicon import GAPS, TOKEN, Cue, Lexicon, is_unspaced, lexicon
-from server.classify.passage import FENCE, MARKERS, MENTION, NAME, NUMBER, PASTE, PATH, SPAN, URL
+from server.classify.passage import (
+    FENCE,
+    MARKERS,
+    MENTION,
+    NAME,
+    NUMBER,
+    PASTE,
+    PATH,
+    QUOTE,
+    SPAN,
+    URL,
+)
 
-_CLAUSE_END = re.compile(r"[.!?;:\n,()«»“”\"…。！？；：、，\u2013\u2014·•*؟।]|(?:^|\s)-\s")
+_SCAN = re.compile(
+    rf"{TOKEN.pattern}|([.!?;:\n,()«»“”\"…。！？；：、，\u2013\u2014·•*؟।]+|-(?=\s))"
+)
+"""A token, or (group 1) what ends a clause."""
+_FIRST_UNSPACED = "\u3040"
 _OPENS = re.compile(r"[:：?？\n。]\s*")
 _SYMBOLS = re.compile(rf"[{FENCE}{PASTE}{SPAN}{NAME}{{}}()=<>$|\\^*+%&\[\]\"]|[a-z]:")
 _SHORTEST = 6
@@ -19,8 +33,8 @@ _MOST_TRIES = 6
 _SAMPLE = 300
 _PROSE_SHARE = 0.3
 """Share of words like "the" and "is" from which a text is a sentence, not a command or an error."""
+_SHOWN = FENCE + PASTE + QUOTE
 _NAMES_A_THING = frozenset(PATH + MENTION + URL + NUMBER + " .,?!")
-_ORDERS = frozenset(["change", "convert", "make", "operate", "digest", "review", "look", "prime"])
 CLAUSE, VERB, INSIDE = 2, 1, 0
 """Where a word stands: where a clause begins, after "to" or "should", anywhere else."""
 
@@ -36,27 +50,38 @@ class Found:
     given: bool = False
     """The message announces something and then shows it."""
 
-    def add(self, groups: Iterable[str], suffix: str = "") -> None:
+    hits: list[tuple[int, Sequence[str]]] = field(default_factory=list)
+    """Where in the prose which groups were met, in order."""
+
+    def add(self, groups: Sequence[str], start: int, suffix: str = "") -> None:
+        self.hits.append((start, groups))
+        counts = self.counts
         for group in groups:
-            self.counts[group + suffix] = self.counts.get(group + suffix, 0) + 1
+            name = group + suffix
+            counts[name] = counts.get(name, 0) + 1
 
 
-class _Token(NamedTuple):
-    word: str
-    begins: bool
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The tokens of a message, by place."""
+
+    words: list[str]
+    begins: list[bool]
     """A clause begins here."""
-    start: int
-    end: int
+    starts: list[int]
 
 
-def _tokens(prose: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    last = 0
-    for match in TOKEN.finditer(prose):
-        gap = prose[last : match.start()]
-        begins = not tokens or (gap != " " and _CLAUSE_END.search(gap) is not None)
-        tokens.append(_Token(match.group(), begins, match.start(), match.end()))
-        last = match.end()
+def _tokens(prose: str) -> _Tokens:
+    tokens = _Tokens([], [], [])
+    begins = True
+    for match in _SCAN.finditer(prose):
+        if match.lastindex:
+            begins = True
+            continue
+        tokens.words.append(match[0])
+        tokens.begins.append(begins)
+        tokens.starts.append(match.start())
+        begins = False
     return tokens
 
 
@@ -71,12 +96,13 @@ class _Walk:
     def __init__(self, prose: str, book: Lexicon) -> None:
         self.prose = prose
         self.book = book
-        self.tokens = _tokens(prose)
+        tokens = _tokens(prose)
+        self.words, self.begins, self.starts = tokens.words, tokens.begins, tokens.starts
         self.found = Found()
-        self.vocabulary = {token.word for token in self.tokens}
+        self.vocabulary = frozenset(self.words)
         self.known: dict[str, tuple[Cue, ...]] = {}
         """Cues that may begin with a word, whatever comes next; most words come more than once."""
-        self.foreign = book.foreign(token.word for token in self.tokens)
+        self.foreign = book.foreign(self.words)
         self.level = CLAUSE
         self.ordered = False
         self.before: tuple[str, ...] = ()
@@ -84,20 +110,23 @@ class _Walk:
         self.tried: set[int] = set()
 
     def run(self) -> Found:
+        words, begins, starts = self.words, self.begins, self.starts
         position = 0
-        while position < len(self.tokens):
-            token = self.tokens[position]
-            if token.begins:
+        while position < len(words):
+            word, start = words[position], starts[position]
+            if begins[position]:
                 self.level = CLAUSE
                 self.ordered = False
-            if self.skip_from <= token.start < self.skip_to:
+            if self.skip_from <= start < self.skip_to:
                 position += 1
-            elif token.word[0] in MARKERS:
-                self.found.add([token.word])
+            elif word < _FIRST_UNSPACED:
+                position += self._step(position)
+            elif word[0] in MARKERS:
+                self.found.add((word,), start)
                 self.level = INSIDE
                 position += 1
-            elif is_unspaced(token.word):
-                self._scan(token)
+            elif is_unspaced(word):
+                self._scan(word, start)
                 position += 1
             else:
                 position += self._step(position)
@@ -105,33 +134,34 @@ class _Walk:
 
     def _step(self, position: int) -> int:
         """Take the longest cues of either sort at a word; returns how many words are done."""
-        intent, context = self._longest(position)
-        taken = [*intent, *context]
+        starting = self._starting(position)
+        taken = self._longest(position, starting) if starting else ()
         if not taken:
             self.before = ()
             self.found.words += 1
             self.level = INSIDE
             return 1
-        is_verb = self.level == VERB and any(cue.anchored for cue in intent)
-        groups = list(dict.fromkeys(group for cue in taken for group in cue.groups))
+        here = self.book.meetings.of(taken)
+        groups = here.groups
         if "tech" in groups and "definite" in self.before:
             # "Docker" is a subject, "the Docker image" is somebody's.
-            groups.append("here")
-        self.before = tuple(groups)
-        if self.level == CLAUSE and any(cue.anchored for cue in intent):
-            self.ordered = True
-        self.found.add(groups, "~" if is_verb else "")
-        length = max(cue.solid for cue in taken)
-        self._move_on(groups, length)
+            groups += ("here",)
+        self.before = groups
+        is_late = self.level == VERB and here.is_verb
+        self.found.add(groups, self.starts[position], "~" if is_late else "")
+        self.ordered |= here.orders or (self.level == CLAUSE and here.is_verb)
+        self._move_on(groups, here.size)
         if "given" in groups:
-            self._show(self.tokens[position + length - 1].end, may_be_prose="prose" in groups)
-        return length
+            last = position + here.size - 1
+            end = self.starts[last] + len(self.words[last])
+            self._show(end, may_be_prose="prose" in groups)
+        return here.size
 
-    def _longest(self, position: int) -> tuple[list[Cue], list[Cue]]:
-        """The longest cues of either sort that hold at a word."""
+    def _longest(self, position: int, starting: Sequence[Cue]) -> tuple[Cue, ...]:
+        """The longest cues of either sort that hold at a word, those of intent first."""
         intent: list[Cue] = []
         context: list[Cue] = []
-        for cue in self._starting(position):
+        for cue in starting:
             best = context if cue.is_context else intent
             longest = len(best[0].words) if best else 0
             if len(cue.words) < longest or not self._holds(cue, position):
@@ -139,33 +169,35 @@ class _Walk:
             if len(cue.words) > longest:
                 best.clear()
             best.append(cue)
-        return intent, context
+        return (*intent, *context)
 
     def _starting(self, position: int) -> tuple[Cue, ...]:
         """Cues that may stand here, in the order of the lexicon."""
-        word = self.tokens[position].word
+        word = self.words[position]
         known = self.known.get(word)
         if known is None:
             cues = self.book.alone(word)
             known = self.known[word] = self._possible(cues) if cues else ()
-        if position + 1 == len(self.tokens):
+        seconds = self.book.by_pair.get(word)
+        if seconds is None or position + 1 == len(self.words):
             return known
-        pairs = self.book.by_pair.get((word, self.tokens[position + 1].word))
+        pairs = seconds.get(self.words[position + 1])
         return known if pairs is None else self._possible(pairs) + known
 
     def _possible(self, cues: Iterable[Cue]) -> tuple[Cue, ...]:
         """Those of a language the message may be in, whose last word it holds."""
+        vocabulary, foreign = self.vocabulary, self.foreign
         return tuple(
-            cue
-            for cue in cues
-            if cue.language not in self.foreign
-            and (cue.words[-1] in self.vocabulary or cue.words[-1][-1] == "*")
+            [
+                cue
+                for cue in cues
+                if cue.language not in foreign
+                and (cue.words[-1] in vocabulary or cue.words[-1][-1] == "*")
+            ]
         )
 
-    def _move_on(self, groups: list[str], length: int) -> None:
+    def _move_on(self, groups: Sequence[str], length: int) -> None:
         """Set where the next word stands."""
-        if not _ORDERS.isdisjoint(groups):
-            self.ordered = True
         if "lead" in groups:
             return
         if "join" in groups:
@@ -181,14 +213,15 @@ class _Walk:
             return False
         if len(cue.words) == 1:
             return True
+        words, begins, end = self.words, self.begins, len(self.words)
         here = position
         gap = 0
         for expected in cue.words:
             if expected in GAPS:
                 gap = GAPS[expected]
                 continue
-            while self._is_within(here, position):
-                if _fits(expected, self.tokens[here].word):
+            while here < end and (here == position or not begins[here]):
+                if words[here] == expected or _fits(expected, words[here]):
                     break
                 gap, here = gap - 1, here + 1
                 if gap < 0:
@@ -198,43 +231,27 @@ class _Walk:
             gap, here = 0, here + 1
         return True
 
-    def _is_within(self, here: int, first: int) -> bool:
-        """Whether a word is in the same clause as an earlier one."""
-        return here < len(self.tokens) and (here == first or not self.tokens[here].begins)
-
-    def _scan(self, token: _Token) -> None:
+    def _scan(self, run: str, start: int) -> None:
         """Find cues in a run of unspaced characters."""
-        run, at, unknown = token.word, 0, 0
-        known = self.book.by_char
+        at, unknown = 0, 0
+        sizes, phrases = self.book.sizes, self.book.phrases
         while at < len(run):
             # Most characters begin nothing, and a long run has many of them.
-            begins = run[at] in known or run[at : at + 2] in known
-            taken = self._taken(run, at) if begins else []
-            if not taken:
+            for size in sizes.get(run[at], ()):
+                phrase = phrases.get(run[at : at + size])
+                if phrase is not None:
+                    break
+            else:
                 at, unknown = at + 1, unknown + 1
                 continue
-            groups = dict.fromkeys(group for cue in taken for group in cue.groups)
-            self.found.add(groups)
-            length = max(len(cue.words[0]) for cue in taken)
-            at += length
-            if "lead" not in groups:
-                unknown += length
-            if "given" in groups:
-                self._show(token.start + at, may_be_prose="prose" in groups)
+            self.found.add(phrase.groups, start + at)
+            at += phrase.size
+            if "lead" not in phrase.groups:
+                unknown += phrase.size
+            if "given" in phrase.groups:
+                self._show(start + at, may_be_prose="prose" in phrase.groups)
         self.found.words += (unknown + 1) // 2
         self.level = INSIDE
-
-    def _taken(self, run: str, at: int) -> list[Cue]:
-        """The longest cues of either sort at a place in a run."""
-        intent: list[Cue] = []
-        context: list[Cue] = []
-        for cue in self.book.within(run[at : at + 2]):
-            best = context if cue.is_context else intent
-            if best and len(cue.words[0]) < len(best[0].words[0]):
-                continue
-            if run.startswith(cue.words[0], at):
-                best.append(cue)
-        return [*intent, *context]
 
     def _show(self, offset: int, *, may_be_prose: bool) -> None:
         """Note material that was announced before ``offset``: a break follows, then something."""
@@ -251,15 +268,15 @@ class _Walk:
         if not self._is_material(shown, may_be_prose=may_be_prose):
             return
         self.found.given = True
-        if shown[0] not in FENCE + PASTE:
+        if shown[0] not in _SHOWN:
             # Words of the material say nothing about what is wanted.
             self.skip_from, self.skip_to = start, end
 
     def _is_material(self, shown: str, *, may_be_prose: bool) -> bool:
         """Whether text is the thing itself, rather than the next sentence or a name for it."""
         if len(shown) < _SHORTEST or _NAMES_A_THING.issuperset(shown):
-            return bool(shown) and shown[0] in FENCE + PASTE
-        if may_be_prose or shown[0] in FENCE + PASTE:
+            return bool(shown) and shown[0] in _SHOWN
+        if may_be_prose or shown[0] in _SHOWN:
             return True
         words = TOKEN.findall(shown[:_SAMPLE])
         common = sum(word in self.book.function_words for word in words)
@@ -267,4 +284,4 @@ class _Walk:
 
 
 def _fits(expected: str, word: str) -> bool:
-    return word.startswith(expected[:-1]) if expected[-1] == "*" else word == expected
+    return expected[-1] == "*" and word.startswith(expected[:-1])

@@ -82,15 +82,17 @@ def _from_messages(raw: Raw) -> Entry:
     message = anthropic.read_message(raw)
     entry = Entry("system" if message.role in SYSTEM_ROLES else message.role)
     for block in message.blocks:
-        _add_block(entry, block)
+        # A long conversation is mostly text, and its length is most of the cost.
+        if block.type == "text":
+            _add_text(entry, block.text)
+        else:
+            _add_block(entry, block)
     return entry
 
 
 def _add_block(entry: Entry, block: anthropic.Block) -> None:
     kind = block.type if isinstance(block.type, str) else "unknown"
-    if kind == "text":
-        _add_text(entry, block.text)
-    elif kind == "tool_result":
+    if kind == "tool_result":
         _add_result(entry, block.content)
     elif kind == "tool_use":
         entry.calls += 1

@@ -10,28 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from zlib import crc32
 
-from server.classify.cues import find_cues
 from server.classify.lexicon import TOKEN, is_unspaced
-from server.classify.passage import FENCE, MARKERS, PASTE
+from server.classify.passage import MARKERS
 from server.classify.reading import Reading
 
 BUCKETS = 1 << 14
-_HEAD, _TAIL = 450, 200
-"""Characters of the prose that are cut into pieces; what is asked stands at one of the ends."""
-_MAX_PIECES = 700
+_MAX_PIECES = 1_000
 _FIRST_WORDS = 3
 _CHARS = 4
 _LONGEST_WORD = 24
 _MAX_COUNT = 3
 _MAX_PAIRED = 14
 _LENGTHS = (2, 4, 8, 14, 25, 50, 100)
-_SENTENCE = re.compile(r"(?<=[.!?。！？؟;])\s+|(?<=[。！？])|\n+")
-_MARKER_ONLY = re.compile(f"[{FENCE}{PASTE}\\s]*")
-_LONGEST_SENTENCE = 200
-_QUESTION = re.compile(r"[?？؟]\s*$")
+_FIRST_UNSPACED = "\u3040"
+_BYTES = 3
+"""Bytes of UTF-8 for a character of an unspaced script."""
 _HANGUL = re.compile("[\uac00-\ud7af]")
 
 
@@ -47,14 +44,26 @@ class Features:
 
 def features_of(prose: str, reading: Reading) -> Features:
     """The features of a message; ``prose`` is what its passage holds. Bounded work."""
-    near = prose if len(prose) <= _HEAD + _TAIL else f"{prose[:_HEAD]}\n{prose[-_TAIL:]}"
-    signs = {crc32(name.encode()) % BUCKETS for name in (*_signs(reading), *_ends(near))}
-    pieces: dict[int, None] = {}
-    for bucket in _pieces(near):
-        pieces[bucket] = None
-        if len(pieces) >= _MAX_PIECES:
-            break
+    hashes = _pieces(TOKEN.findall(prose))
+    pieces = list(dict.fromkeys([number % BUCKETS for number in hashes]))[:_MAX_PIECES]
+    signs = {_sign(name) for name in (*_signs(reading), *reading.ends)}
+    signs |= {_both(one, other) for one, other in _pairs(reading)}
     return Features(tuple(sorted(signs)), tuple(pieces))
+
+
+# The names are of fixed lists, so what is kept is bounded.
+@cache
+def _sign(name: str) -> int:
+    return crc32(name.encode()) % BUCKETS
+
+
+@cache
+def _both(one: str, other: str) -> int:
+    return _sign(f"both {one} {other}")
+
+
+def _pairs(reading: Reading) -> Iterator[tuple[str, str]]:
+    return combinations(sorted(reading.signals)[:_MAX_PAIRED], 2)
 
 
 def _signs(reading: Reading) -> Iterator[str]:
@@ -63,85 +72,60 @@ def _signs(reading: Reading) -> Iterator[str]:
         yield "asks"
     if reading.is_command:
         yield "command"
-    names = sorted(reading.signals)
-    for name in names:
-        for count in range(1, min(reading.signals[name], _MAX_COUNT) + 1):
-            yield f"signal {name} {count}"
-    for one, other in combinations(names[:_MAX_PAIRED], 2):
-        yield f"both {one} {other}"
-    if not names:
+    for name, count in reading.signals.items():
+        for times in range(1, min(count, _MAX_COUNT) + 1):
+            yield f"signal {name} {times}"
+    if not reading.signals:
         yield "no signal"
-
-
-def _ends(prose: str) -> Iterator[str]:
-    """What the first and the last sentence say: a long message asks at one of its ends."""
-    sentences = [part for part in _SENTENCE.split(prose) if not _MARKER_ONLY.fullmatch(part)]
-    if not sentences:
-        return
-    asking = sum(_QUESTION.search(sentence) is not None for sentence in sentences)
-    yield f"sentences {min(len(sentences), 6)}"
-    yield f"questions {min(asking, 3)} of {min(len(sentences), 3)}"
-    ends = (("last", sentences[-1]), ("first", sentences[0]))
-    for name, sentence in ends[: len(sentences)]:
-        if _QUESTION.search(sentence):
-            yield f"{name} asks"
-        counts = find_cues(sentence[:_LONGEST_SENTENCE]).counts
-        for group in counts:
-            yield f"{name} {group}"
-        if not counts:
-            yield f"{name} says nothing"
 
 
 # The hash of a name goes on from that of its first part, so the part is hashed once.
 _FIRST = tuple(crc32(f"first {place} ".encode()) for place in range(_FIRST_WORDS))
 _WORD, _PAIR, _INSIDE = crc32(b"word "), crc32(b"pair "), crc32(b"chars ")
+_FROM, _TO = b"^", b"$"
 
 
-def _hashed(text: str, begun: int) -> int:
-    return crc32(text.encode("utf-8", "surrogatepass"), begun) % BUCKETS
-
-
-def _pieces(prose: str) -> Iterator[int]:
-    """The buckets of the pieces."""
-    words = TOKEN.findall(prose)
-    for place, word in enumerate(words[:_FIRST_WORDS]):
-        yield _hashed(word[:_LONGEST_WORD], _FIRST[place])
-    before = "^"
-    seen: set[str] = set()
-    for word in words:
-        if is_unspaced(word):
-            yield from _unspaced(word)
-            before = word[-1]
+def _pieces(words: list[str]) -> list[int]:
+    """The hashes of the pieces, in the order of the words."""
+    cut = [word[:_LONGEST_WORD].encode() for word in words]
+    pieces = [crc32(word, begun) for word, begun in zip(cut, _FIRST, strict=False)]
+    before = _FROM
+    for word, raw in zip(words, cut, strict=True):
+        if word >= _FIRST_UNSPACED and is_unspaced(word):
+            pieces += _unspaced(word.encode())
+            before = word[-1].encode()
             continue
-        short = word[:_LONGEST_WORD]
-        if short not in seen:
-            yield _hashed(short, _WORD)
-        yield _hashed(f"{before} {short}", _PAIR)
-        before = short
-        if short not in seen and word[0] not in MARKERS:
-            yield from _inside(short)
-        seen.add(short)
-    yield _hashed(f"{before} $", _PAIR)
+        pieces.append(crc32(b"%b %b" % (before, raw), _PAIR))
+        before = raw
+    pieces.append(crc32(b"%b %b" % (before, _TO), _PAIR))
+    for raw in dict.fromkeys(cut):
+        pieces.append(crc32(raw, _WORD))
+        pieces += _inside(raw)
+    return pieces
 
 
-def _inside(word: str) -> Iterator[int]:
+def _inside(raw: bytes) -> list[int]:
     """Characters inside a word; Hangul syllables carry more, so fewer of them do."""
-    size = 2 if _HANGUL.match(word) else _CHARS
-    framed = f"<{word}>"
-    if len(framed) <= size:
-        return
-    if framed.isascii():
-        raw = framed.encode()
-        for at in range(len(raw) - size + 1):
-            yield crc32(raw[at : at + size], _INSIDE) % BUCKETS
-        return
-    for at in range(len(framed) - size + 1):
-        yield _hashed(framed[at : at + size], _INSIDE)
+    framed = b"<%b>" % raw
+    if raw.isascii():
+        return [crc32(framed[at : at + _CHARS], _INSIDE) for at in range(len(raw) - _CHARS + 3)]
+    word = f"<{raw.decode()}>"
+    if word[1] in MARKERS or is_unspaced(word[1]):
+        return []
+    size = 2 if _HANGUL.match(word, 1) else _CHARS
+    grams = (word[at : at + size] for at in range(len(word) - size + 1))
+    return [crc32(gram.encode(), _INSIDE) for gram in grams]
 
 
-def _unspaced(run: str) -> Iterator[int]:
-    for at in range(len(run)):
-        for size in (1, 2, 3):
-            if at + size <= len(run):
-                yield _hashed(run[at : at + size], _INSIDE)
-    yield _hashed(f"{run[-2:]}$", _INSIDE)
+def _unspaced(raw: bytes) -> list[int]:
+    """One, two and three characters of a run, from every place in it."""
+    last = len(raw) + 1
+    grams = {
+        raw[at : at + size]
+        for size in (_BYTES, 2 * _BYTES, 3 * _BYTES)
+        for at in range(0, last - size, _BYTES)
+    }
+    return [
+        *sorted([crc32(gram, _INSIDE) for gram in grams]),
+        crc32(raw[-2 * _BYTES :] + _TO, _INSIDE),
+    ]

@@ -14,8 +14,10 @@ from server.classify.reading import Reading
 
 MAX_HISTORY_TOKENS = 12_000
 
-LIKELY = 0.62
+LIKELY = 0.7
 """Probability from which a message counts as complete in itself although no rule says why."""
+CERTAIN = 0.85
+"""The same for advice on something that is not named in words known to be of no one project."""
 NOT_UNLIKELY = 0.27
 """Probability that a rule's yes needs beside it."""
 
@@ -48,7 +50,7 @@ def may_leave(request: Outline, reading: Reading, route: str, complete: float) -
     # Without tools there is no tool call that the answer could need.
     if ground is not None and (complete >= NOT_UNLIKELY or request.n_tools == 0):
         return Verdict(True, ground)
-    if complete >= LIKELY and not _is_doubtful(request, reading, route):
+    if complete >= LIKELY and not _is_doubtful(request, reading, route, complete):
         return Verdict(True, "It reads like a message that is complete in itself.")
     return Verdict(False, "Nothing shows that it can be answered without the project.")
 
@@ -95,7 +97,7 @@ def _shows(reading: Reading) -> bool:
     return reading.has("fence", "given_here") or (reading.has("given") and reading.has("paste"))
 
 
-def _is_doubtful(request: Outline, reading: Reading, route: str) -> bool:
+def _is_doubtful(request: Outline, reading: Reading, route: str, complete: float) -> bool:
     """Whether the words may mean something of the project, so that a probability is not enough."""
     if reading.words < _FEWEST_WORDS or not reading.has(*_PURPOSES):
         # Nothing is asked in words that are known: what is left may be anything.
@@ -104,10 +106,12 @@ def _is_doubtful(request: Outline, reading: Reading, route: str) -> bool:
         return True
     if _shows(reading):
         return False
-    if reading.has("here", "given", "digest") or (
-        reading.has("code_name") and not reading.has("tech")
-    ):
+    if reading.has("here", "given") or (reading.has("digest") and not reading.has("quote")):
         return True
+    if reading.has("code_name") and not reading.has("tech"):
+        return True
+    if route == "planning" and not reading.has("tech", "concept"):
+        return complete < CERTAIN
     # Code of any size is usually wanted in a file, which takes a tool.
     return route == "code_draft" and request.n_tools > 0 and not reading.has("snippet", "alone")
 

@@ -20,7 +20,7 @@ from server.classify.outline import Outline, outline
 from server.classify.score import Score, Scorer
 from server.classify.trained import judge
 
-CLASSIFIER_VERSION = "3"
+CLASSIFIER_VERSION = "4"
 """Stored with every turn; changes whenever the same request could be classified differently."""
 
 ROUTES = ("tool_loop", "long_context", "planning", "code_draft", "summary", "fallback_safe")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ CONTEXT = frozenset(
 )
 """Groups that say what a message refers to; the others say what it wants."""
 
+ORDERS = frozenset(["change", "convert", "make", "operate", "digest", "review", "look", "prime"])
+"""Groups that order something done."""
+
 STEM_HEAD = 2
 """Few words begin as a stem does."""
 
@@ -52,13 +55,13 @@ _BETWEEN = re.compile(r"[|\n]")
 _UNSPACED_START = re.compile(f"[{_UNSPACED}]")
 
 TOKEN = re.compile(
-    rf"[{MARKERS}]|[{_UNSPACED}]+|(?:[^\W{_UNSPACED}{MARKERS}]|[\u0900-\u0dff\u0e00-\u0e7f])+"
-    rf"(?:'[^\W{_UNSPACED}]+|\+\+|#(?!\w))?|👍|&"
+    rf"(?:[^\W{_UNSPACED}{MARKERS}]|[\u0900-\u0dff\u0e00-\u0e7f])+"
+    rf"(?:'[^\W{_UNSPACED}]+|\+\+|#(?!\w))?|[{MARKERS}]|[{_UNSPACED}]+|👍|&"
 )
-"""A marker, a run of an unspaced script, or a word."""
+"""A word, a marker, or a run of an unspaced script."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cue:
     """One phrase of one language and the groups that list it."""
 
@@ -78,16 +81,56 @@ class Cue:
 
 
 @dataclass(frozen=True, slots=True)
+class Met:
+    """What holds at one place of a message: the longest cues of either sort."""
+
+    size: int
+    """Words, or characters of an unspaced script."""
+    groups: tuple[str, ...]
+    is_verb: bool
+    """One of the cues that tell what is wanted stands only where a clause begins."""
+    orders: bool
+    """Something is ordered, so that "and" goes on with another order."""
+
+
+@dataclass(slots=True)
+class _Meetings:
+    """What sets of cues come to; the sets are of the lexicon, so what is kept is bounded."""
+
+    known: dict[tuple[Cue, ...], Met] = field(default_factory=dict)
+
+    def of(self, cues: tuple[Cue, ...]) -> Met:
+        found = self.known.get(cues)
+        if found is None:
+            found = self.known[cues] = met(cues, max(cue.solid for cue in cues))
+        return found
+
+
+def met(cues: Sequence[Cue], size: int) -> Met:
+    """What cues come to that hold at the same place."""
+    groups = tuple(dict.fromkeys(group for cue in cues for group in cue.groups))
+    return Met(
+        size,
+        groups,
+        is_verb=any(cue.anchored and not cue.is_context for cue in cues),
+        orders=not ORDERS.isdisjoint(groups),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Lexicon:
     """All cues, by how they begin."""
 
+    cues: tuple[Cue, ...]
     by_word: Mapping[str, tuple[Cue, ...]]
     """Cues whose second word is not fixed, or that have none."""
-    by_pair: Mapping[tuple[str, str], tuple[Cue, ...]]
-    """Cues that begin with two fixed words."""
+    by_pair: Mapping[str, Mapping[str, tuple[Cue, ...]]]
+    """Cues that begin with two fixed words, by the first and then the second."""
     by_stem: Mapping[str, tuple[Cue, ...]]
-    by_char: Mapping[str, tuple[Cue, ...]]
-    """Phrases of unspaced scripts by their first two characters, the longest first."""
+    phrases: Mapping[str, Met]
+    """Phrases of unspaced scripts."""
+    sizes: Mapping[str, tuple[int, ...]]
+    """Lengths of those phrases by their first character, the longest first."""
     stems: Mapping[str, tuple[int, ...]]
     """Lengths of first words that are stems, by their first ``STEM_HEAD`` characters;
     those of a single character are not among them."""
@@ -95,6 +138,7 @@ class Lexicon:
     """Word -> the languages in which it is common; only languages in Latin letters."""
     guessed: frozenset[str]
     """Languages that are told by their function words."""
+    meetings: _Meetings = field(default_factory=_Meetings)
 
     def alone(self, word: str) -> Sequence[Cue]:
         """Cues that may begin with ``word``, whatever follows; ``by_pair`` has the others."""
@@ -103,12 +147,6 @@ class Lexicon:
             if size <= len(word):
                 found += self.by_stem.get(word[:size], ())
         return found
-
-    def within(self, start: str) -> Iterator[Cue]:
-        """Cues of unspaced scripts that may stand where a run goes on with two characters."""
-        yield from self.by_char.get(start, ())
-        if len(start) > 1:
-            yield from self.by_char.get(start[0], ())
 
     def foreign(self, words: Iterable[str]) -> frozenset[str]:
         """Languages a message is not written in, so that their look-alikes do not count.
@@ -171,26 +209,35 @@ def _parse(phrase: str) -> tuple[tuple[str, ...], bool]:
     return tuple(words), phrase.startswith("^")
 
 
-def _index(cues: Iterable[Cue], common: Mapping[str, list[str]]) -> Lexicon:
+def _index(cues: Sequence[Cue], common: Mapping[str, list[str]]) -> Lexicon:
     by_word: dict[str, list[Cue]] = {}
     by_stem: dict[str, list[Cue]] = {}
-    by_char: dict[str, list[Cue]] = {}
-    by_pair: dict[tuple[str, str], list[Cue]] = {}
+    by_pair: dict[str, dict[str, list[Cue]]] = {}
+    unspaced: list[Cue] = []
     for cue in sorted(cues, key=lambda c: -len(c.words[0])):
         first, *rest = cue.words
         if is_unspaced(first):
-            by_char.setdefault(first[:2], []).append(cue)
+            unspaced.append(cue)
         elif first.endswith("*"):
             by_stem.setdefault(first[:-1], []).append(cue)
         elif rest and rest[0] not in GAPS and not rest[0].endswith("*"):
-            by_pair.setdefault((first, rest[0]), []).append(cue)
+            by_pair.setdefault(first, {}).setdefault(rest[0], []).append(cue)
         else:
             by_word.setdefault(first, []).append(cue)
+    phrases = _phrases(unspaced)
     return Lexicon(
+        cues=tuple(cues),
         by_word={key: tuple(value) for key, value in by_word.items()},
-        by_pair={pair: tuple(value) for pair, value in by_pair.items()},
+        by_pair={
+            first: {second: tuple(value) for second, value in seconds.items()}
+            for first, seconds in by_pair.items()
+        },
         by_stem={key: tuple(value) for key, value in by_stem.items()},
-        by_char={key: tuple(value) for key, value in by_char.items()},
+        phrases=phrases,
+        sizes={
+            head: tuple(sorted({len(p) for p in phrases if p[0] == head}, reverse=True))
+            for head in {phrase[0] for phrase in phrases}
+        },
         stems={
             head: tuple(sorted({len(stem) for stem in by_stem if stem.startswith(head)}))
             for head in {stem[:STEM_HEAD] for stem in by_stem if len(stem) > 1}
@@ -198,6 +245,23 @@ def _index(cues: Iterable[Cue], common: Mapping[str, list[str]]) -> Lexicon:
         function_words={word: tuple(names) for word, names in common.items()},
         guessed=frozenset(name for names in common.values() for name in names),
     )
+
+
+def _phrases(cues: Iterable[Cue]) -> dict[str, Met]:
+    """Each phrase with all that holds where it stands: the longest cues of either sort."""
+    by_text: dict[str, list[Cue]] = {}
+    for cue in cues:
+        by_text.setdefault(cue.words[0], []).append(cue)
+    phrases = {}
+    for text in by_text:
+        longest: dict[bool, list[Cue]] = {}
+        for size in range(1, len(text) + 1):
+            inside = by_text.get(text[:size], ())
+            for is_context in {cue.is_context for cue in inside}:
+                longest[is_context] = [cue for cue in inside if cue.is_context == is_context]
+        taken = [*longest.get(False, ()), *longest.get(True, ())]
+        phrases[text] = met(taken, len(text))
+    return phrases
 
 
 def is_unspaced(word: str) -> bool:

@@ -11,16 +11,26 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-FENCE, SPAN, NAME, PATH, MENTION, URL, NUMBER, PASTE = map(chr, range(0xE000, 0xE008))
+FENCE, SPAN, NAME, PATH, MENTION, URL, NUMBER, PASTE, QUOTE = map(chr, range(0xE000, 0xE009))
 """Stand for a code block, an inline one, an identifier, a file, ``@`` and what follows, an address,
-a commit or issue, and pasted lines."""
-MARKERS = FENCE + SPAN + NAME + PATH + MENTION + URL + NUMBER + PASTE
+a commit or issue, pasted lines, and a sentence in quotation marks."""
+MARKERS = FENCE + SPAN + NAME + PATH + MENTION + URL + NUMBER + PASTE + QUOTE
 
-_HEAD, _TAIL = 700, 300
-"""Characters read from both ends of a message: what is asked stands at one of them."""
+_ENDS, _DENSE_ENDS = (360, 200), (150, 90)
+"""Characters read from both ends of a message, where what is asked stands; a character of Chinese
+or Japanese says as much as several letters, so fewer of them are read."""
 
-_FOREIGN_MARKERS = re.compile(f"[{MARKERS}]")
-_FENCES = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.S)
+_MOST_PROSE = 2_000
+_FENCE_MARKS = ("```", "~~~")
+_MOST_FENCES = 400
+_DENSE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uff66-\uff9f]")
+_DENSE_SAMPLE = 200
+_LETTERLESS = 0.45
+_LONG_LINE = 40
+_QUOTE = re.compile(
+    r"[\"“”„«]([^\"“”„«»\n]{1,300}+)[\"“”»]|[“「『]([^“”「」『』\n]{1,300}+)[”」』]"
+)
+_SHORTEST_SENTENCE, _SHORTEST_DENSE = 12, 6
 _SPAN = re.compile(r"`([^`\n]{1,300})`")
 _URL = re.compile(r"\b(?:https?|ssh|git|file)://\S+|\bwww\.\S+", re.I)
 _WWW = re.compile(r"www\.", re.I)
@@ -32,21 +42,25 @@ _EXTENSIONS = (
     "|ini|cfg|conf|env|lock|md|mdx|rst|txt|csv|log|proto|graphql|tf|gradle|properties|prisma|dockerfile"
 )
 _PATH = re.compile(
-    r"(?<![\w`/])(?:"
+    # Tried only where a run of such characters begins: a long run costs its length, not the square.
+    r"(?<![\w`/.@*+-])(?:"
     r"(?:~|\.{1,2})/[\w.@*~+-][^\s,;:)\"']*"
     r"|/(?:home|users|usr|etc|var|tmp|opt|mnt|srv)/[^\s,;:)\"']+"
     r"|(?:[\w.@*+-]+/){2,}[\w.@*+-]*"
     r"|(?:src|libs?|apps|pkg|packages|cmd|docs|tests?|internal|scripts|components)"
     r"/[\w.@*+-]+/?"
     rf"|(?:[\w.@*+-]+/)*[\w@*+-][\w.@*+-]*\.(?:{_EXTENSIONS})\b(?:::?[\w.]+)*"
+    r"|[\w.@*+-]{3,}/(?=[\s.,;:!?)]|$)"
     r")",
     re.I,
 )
 _WIN_PATH = re.compile(r"\b[A-Za-z]:\\[^\s]+")
 _NUMBER = re.compile(r"(?<![\w&])#\d{1,7}\b|\b[0-9a-f]{7,40}\b(?<=\d.{6}|.{6}\d)", re.I)
 _IDENTIFIER = re.compile(
-    r"(?:\b[A-Za-z]\w*(?:_\w+)+|\b[a-z]+[A-Z]\w*|\b(?:[A-Z][a-z0-9]+){2,}|\b\w+\(\)|(?<![\w-])--?[a-z][\w-]{2,})(?:\(\))?"
+    r"\b(?:[A-Za-z][^\W_]*+_\w++|[a-z]++[A-Z]\w*+|(?:[A-Z][a-z0-9]++){2,}+|\w++\(\))(?:\(\))?"
+    r"|(?<![\w-])--?[a-z][\w-]{2,}+"
 )
+_MAY_IDENTIFY = re.compile(r"_|[a-z0-9][A-Z]|\(\)|-[a-z]")
 _PASTED_LINE = re.compile(
     r"\s*(?:"
     r"[>|$%#✓✗✅❌⚠●▶→]\s"  # quotations, tables, prompts, marks of test runners
@@ -63,7 +77,8 @@ _PASTED_LINE = re.compile(
 _PAIRS = re.compile(r"(?:\b[\w.]+=(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"]+)[\s,]*){2,}")
 _INDENTED = re.compile(r"(?:\t| {4,})\S")
 _MARKS = re.compile("[\u0300-\u036f]")
-_LETTER = re.compile(r"[^\W\d_]")
+_DIGIT = re.compile(r"\d")
+_COMMAND = re.compile(r"\s{0,20}/[a-z][\w:-]*(?:\s|$)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +93,41 @@ class Passage:
 
 def read_passage(text: str) -> Passage:
     """Split a message; looks at a bounded part of it, however long it is."""
-    near = text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
-    near = _FOREIGN_MARKERS.sub(" ", near)
-    near = _FENCES.sub(f"\n{FENCE}\n", near)
+    return split_near(near_of(text))
+
+
+def near_of(text: str) -> str:
+    """Both ends of what is not in a code block; quick on any length, all else reads only this."""
+    for mark in MARKERS:
+        if mark in text:
+            text = text.replace(mark, " ")
+    for mark in _FENCE_MARKS:
+        if mark in text:
+            text = _without_blocks(text, mark)
+    dense = len(_DENSE.findall(text, 0, _DENSE_SAMPLE)) * 3 > min(len(text), _DENSE_SAMPLE)
+    head, tail = _DENSE_ENDS if dense else _ENDS
+    return text if len(text) <= head + tail else f"{text[:head]}\n{text[-tail:]}"
+
+
+def _without_blocks(text: str, mark: str) -> str:
+    """Each code block becomes a marker; one that is never closed goes on to the end."""
+    parts = text.split(mark, _MOST_FENCES)
+    closed = f"\n{FENCE}\n".join(parts[::2])
+    return closed if len(parts) % 2 else f"{closed}\n{FENCE}\n"
+
+
+def split_near(near: str) -> Passage:
+    """Split what ``near_of`` has left of a message."""
     kept = _without_pasted(near.split("\n"))
-    return Passage(
-        prose=fold(_marked("\n".join(kept))),
-        is_command=bool(re.match(r"\s*/[a-z][\w:-]*(?:\s|$)", near, re.I)),
-    )
+    # A single character can become eighteen when it is folded.
+    prose = fold(_marked("\n".join(kept)))[:_MOST_PROSE]
+    return Passage(prose=prose, is_command=_COMMAND.match(near) is not None)
 
 
 def fold(text: str) -> str:
     """Lower case and without the accents of Latin, Greek and Cyrillic letters."""
+    if text.isascii():
+        return text.lower()
     plain = _MARKS.sub("", unicodedata.normalize("NFKD", text.casefold()))
     return unicodedata.normalize("NFC", plain).replace("’", "'")
 
@@ -110,8 +148,9 @@ def _is_pasted(line: str, *, first: bool) -> bool:
         return False
     if _PASTED_LINE.match(line) or (_INDENTED.match(line) and not first):
         return True
-    letters = len(_LETTER.findall(line))
-    return len(line) > 40 and letters < len(line) * 0.55
+    if len(line) <= _LONG_LINE:
+        return False
+    return sum(map(str.isalpha, line)) < len(line) * (1 - _LETTERLESS)
 
 
 def _span(match: re.Match[str]) -> str:
@@ -121,9 +160,26 @@ def _span(match: re.Match[str]) -> str:
     return f" {NAME} " if _IDENTIFIER.fullmatch(inner) else f" {SPAN} "
 
 
+def _without_quotes(text: str) -> str:
+    """What is quoted is not said; unless nothing else is, or it is the name of a thing."""
+    said = _QUOTE.sub(_quoted, text)
+    return said if any(map(str.isalpha, said)) else text
+
+
+def _quoted(match: re.Match[str]) -> str:
+    inner = (match[1] or match[2]).strip()
+    if len(inner) >= _SHORTEST_SENTENCE and " " in inner:
+        return f" {QUOTE} "
+    if len(inner) >= _SHORTEST_DENSE and _DENSE.search(inner):
+        return f" {QUOTE} "
+    return match[0]
+
+
 def _marked(text: str) -> str:
     """Names of things replaced by markers, the most specific first."""
     # Most messages lack the character without which a pattern cannot match.
+    if _QUOTE.search(text):
+        text = _without_quotes(text)
     if "=" in text:
         text = _PAIRS.sub(f" {PASTE} ", text)
     if "`" in text:
@@ -136,5 +192,8 @@ def _marked(text: str) -> str:
         text = _WIN_PATH.sub(f" {PATH} ", text)
     if "/" in text or _DOTTED.search(text):
         text = _PATH.sub(f" {PATH} ", text)
-    text = _NUMBER.sub(f" {NUMBER} ", text)
-    return _IDENTIFIER.sub(f" {NAME} ", text)
+    if _DIGIT.search(text):
+        text = _NUMBER.sub(f" {NUMBER} ", text)
+    if _MAY_IDENTIFY.search(text):
+        text = _IDENTIFIER.sub(f" {NAME} ", text)
+    return text

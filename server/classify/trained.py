@@ -8,7 +8,7 @@ from server.classify.gate import may_leave
 from server.classify.lexicon import lexicon
 from server.classify.model import Estimate, model, row_of
 from server.classify.outline import Outline
-from server.classify.passage import read_passage
+from server.classify.passage import near_of, split_near
 from server.classify.reading import Reading, reading_of
 from server.classify.score import Score
 from server.classify.scorer import CODE, FALLBACK, PLANNING, ROUTES, SUMMARY
@@ -51,18 +51,19 @@ def read(text: str, *, answered: bool = False) -> tuple[Reading, Estimate]:
     The same words come again with a count, a retry and the client's background calls. What was
     made of them is kept under their digest, so that no text outlives its request.
     """
-    written = text.encode("utf-8", "surrogatepass")
+    near = near_of(text)
+    written = near.encode("utf-8", "surrogatepass")
     key = blake2b(written, digest_size=16, salt=b"\1" if answered else b"").digest()
     known = _known.get(key)
     if known is None:
-        known = _known[key] = _look(text, answered=answered)
+        known = _known[key] = _look(near, answered=answered)
         if len(_known) > _MOST_KNOWN:
             _known.pop(next(iter(_known)), None)
     return known
 
 
-def _look(text: str, *, answered: bool) -> tuple[Reading, Estimate]:
-    passed = read_passage(text)
+def _look(near: str, *, answered: bool) -> tuple[Reading, Estimate]:
+    passed = split_near(near)
     reading = reading_of(passed)
     return reading, model().estimate(row_of(passed, reading, answered=answered))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.doctor.clients import TRIED
 from server.doctor.contract import Fate, Feature, Outcome
-from server.doctor.facts import Client, Facts
+from server.doctor.facts import Client, Facts, Provider
 from server.doctor.finding import Finding, Findings, counted
 
 _BASELINES = {"claude": "messages", "codex": "responses"}
@@ -18,23 +18,35 @@ def check(facts: Facts) -> list[Finding]:
             fix = "mend the findings above, then run the doctor again"
             out.warn("features-untried", detail=facts.outcome_problem, fix=fix)
         return out.found
+    if facts.replay_problem:
+        out.warn("features-trial", detail=facts.replay_problem)
     clients = {client.name: client for client in facts.clients}
+    gateway = (
+        f"the gateway at {facts.tried_at}" if facts.tried_at else "a gateway with these settings"
+    )
     for name, tried in TRIED.items():
         outcomes = [o for o in facts.outcomes if o.feature.client == name]
         client = clients.get(outcomes[0].feature.client) if outcomes else None
         is_here = client is not None and client.path is not None
         refused = [o for o in outcomes if o.fate is Fate.REFUSED and o.status == 401]
+        vendor = next((p for p in facts.providers if p.name == tried.provider), None)
         if refused and is_here:
-            about = {"title": tried.title, "name": name}
+            about = {"title": tried.title, "fix": _credential(facts, name, vendor)}
             out.warn("features-refused", status=401, cause=refused[0].detail, **about)
         passed = sum(_feature(out, o, client if is_here else None) for o in outcomes)
         if passed and (is_here or not refused):
-            out.ok("features", title=tried.title, count=counted(passed, "feature"))
-        vendor = next((p for p in facts.providers if p.name == tried.provider), None)
+            count = counted(passed, "feature")
+            out.ok("features", title=tried.title, count=count, gateway=gateway)
         if is_here and vendor is not None and not vendor.is_public:
             about = {"provider": vendor.name, "vendor": vendor.title, "host": vendor.host}
             out.ok("features-elsewhere", **about)
     return out.found
+
+
+def _credential(facts: Facts, name: str, vendor: Provider | None) -> str:
+    if facts.tried_at and vendor is not None and vendor.has_key:
+        return "the key was set after the gateway had started: `sbgw-tui restart`"
+    return f"run `sbgw-tui init` to enter a key, or log in with `{name}`"
 
 
 def _feature(out: Findings, outcome: Outcome, client: Client | None) -> bool:

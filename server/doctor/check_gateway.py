@@ -38,7 +38,7 @@ def _port(out: Findings, port: Port) -> None:
 def _ledger(out: Findings, ledger: LedgerFacts) -> None:
     about = {"path": ledger.path, "detail": ledger.detail}
     if ledger.state == "ok":
-        out.ok("ledger", turns=ledger.turns, size=size(ledger.size_bytes), **about)
+        out.ok("ledger", turns=counted(ledger.turns, "turn"), size=size(ledger.size_bytes), **about)
     elif ledger.state == "absent":
         out.ok("ledger-absent", **about)
     else:

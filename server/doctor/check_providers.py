@@ -179,5 +179,5 @@ def _prices(prices: PriceFacts) -> list[Finding]:
         else:
             out.ok("prices", **about)
     if prices.unpriced:
-        out.warn("prices-missing", names=listed(prices.unpriced))
+        out.warn("prices-missing", names=listed(prices.unpriced), first=prices.unpriced[0])
     return out.found

@@ -17,6 +17,11 @@ _HINTS = {
 }
 """What to do about a note of the settings that says nothing about that itself."""
 
+_CORRECT = "correct it; `sbgw-tui config --schema` lists every key"
+_EXPOSED = (
+    "`sbgw-tui init --random-key` makes a key; or take the host out to serve this machine alone"
+)
+
 _TOLD_ELSEWHERE = frozenset({"retired-model", "env-file-unsafe"})
 
 
@@ -25,7 +30,8 @@ def check(facts: Facts) -> list[Finding]:
     out = Findings("settings")
     settings = facts.settings
     for problem in settings.problems:
-        out.fail("settings-wrong", problem=problem)
+        is_exposed = "the gateway key is the default" in problem
+        out.fail("settings-wrong", problem=problem, fix=_EXPOSED if is_exposed else _CORRECT)
     if not settings.problems:
         out.ok("settings", files=listed(settings.files) or "no file")
         for key, value, source in settings.changed:

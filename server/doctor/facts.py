@@ -245,3 +245,7 @@ class Facts:
     """How the recorded contract fared; ``None``: not tried."""
     outcome_problem: str = ""
     """Why it was not tried."""
+    tried_at: str = ""
+    """Address of the running gateway that tried it; empty: one of the doctor's own did."""
+    replay_problem: str = ""
+    """Why the gateway that runs did not try it."""

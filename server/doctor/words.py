@@ -63,7 +63,7 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         # settings
         "settings": ("settings are sound; read: {files}", ""),
         "setting": ("{key} = {value}, from {source}", ""),
-        "settings-wrong": ("{problem}", "correct it; `sbgw-tui config --schema` lists every key"),
+        "settings-wrong": ("{problem}", "{fix}"),
         "settings-note": ("{message}", "{hint}"),
         "key-default": (
             "the gateway key is the one everybody knows; fine for this machine alone",
@@ -106,14 +106,14 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "a gateway holds this home but does not answer at {host}:{port}: {detail}",
             "sbgw-tui down --now, then sbgw-tui up",
         ),
-        "ledger": ("the ledger {path} is sound: {turns} turns, {size}", ""),
+        "ledger": ("the ledger {path} is sound: {turns}, {size}", ""),
         "ledger-absent": ("no ledger yet; the first request makes {path}", ""),
         "ledger-unwritable": (
             "the ledger {path} cannot be written: {detail}",
             "make its folder yours and writable (chown, chmod 700), or name another with SBGW_HOME",
         ),
         "ledger-damaged": (
-            "the ledger {path} is damaged: {detail}",
+            "the ledger {path} cannot be read: {detail}",
             "start the gateway: it moves the damaged file aside and begins a new one",
         ),
         "ledger-foreign": (
@@ -126,7 +126,7 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "make it yours (chown) and private (chmod 600)",
         ),
         "ledger-spill": (
-            "{count} beside the ledger hold rows that it could not take yet",
+            "rows that the ledger could not take yet wait beside it, in {count}",
             "start the gateway: it takes them in",
         ),
         # network
@@ -214,7 +214,8 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "prices-missing": (
             "no price is known for {names}: their cost will be unknown",
-            "set their prices in [prices] in config.toml",
+            "set them in config.toml, in USD for a million tokens: "
+            '[prices."{first}"] with in = and out =',
         ),
         # clients
         "client": ("{title} {version} at {path}", ""),
@@ -262,7 +263,7 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "start Codex with `sbgw-tui codex`",
         ),
         # features
-        "features": ("{count} of {title} pass the gateway unchanged", ""),
+        "features": ("{gateway} passes {count} of {title} unchanged", ""),
         "feature-off": ("{title} loses {feature}: {cause}", "{fix}"),
         "feature-broken": (
             "{title}: {feature} does not pass the gateway: {cause}",
@@ -275,7 +276,12 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "features-refused": (
             "requests of {title} are refused with HTTP {status}: {cause}",
-            "run `sbgw-tui init` to enter a key, or log in with `{name}`",
+            "{fix}",
+        ),
+        "features-trial": (
+            "the gateway that runs did not try these features on itself ({detail}); another one "
+            "with the settings on disk did",
+            "start it anew with this version and this environment's key: `sbgw-tui restart`",
         ),
         "features-untried": ("the gateway contract could not be tried: {detail}", "{fix}"),
     }

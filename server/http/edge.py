@@ -16,10 +16,11 @@ from quart import Quart
 
 from providers.types import Headers
 from server.config import DEFAULT_KEY
+from server.connection import REFUSAL
 from server.credentials import Access, AuthFailed, authenticate, token_of
 from server.dispatch import Dispatcher
 from server.exchange import Inbound, Receive, Send, Sink
-from server.guard import REFUSED_HEADER, read_refusal
+from server.guard import Refused
 from server.headers import values
 from server.http import routes
 from server.http.body import check_content_type, declares_body, drain
@@ -55,17 +56,15 @@ class Edge:
         self._dispatcher = dispatcher
         self._names = set(_LOOPBACK_NAMES)
         self._port = b"0"
-        self._nonce = b""
         self._is_everywhere = False
         self._throttle = FailureThrottle(services.clock)
         self._redact = _redactor(services)
 
-    def listen_at(self, host: str, port: int, nonce: bytes) -> None:
-        """Tell the address that ``Host`` may name, and the framing guard's secret."""
+    def listen_at(self, host: str, port: int) -> None:
+        """Tell the address that ``Host`` may name."""
         self._names.add(_host_name(host))
         self._is_everywhere = host in ("0.0.0.0", "::")  # noqa: S104
         self._port = str(port).encode()
-        self._nonce = nonce
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -83,7 +82,8 @@ class Edge:
 
     async def _route(self, scope: Any, receive: Receive, send: Send, sink: Sink) -> None:
         headers: Headers = scope["headers"]
-        self._check_framing(headers)
+        if REFUSAL in scope["state"]:
+            raise _refused(scope["state"][REFUSAL])
         path = self._check_address(scope, headers)
         path, token = routes.split_token(path)
         method: str = scope["method"]
@@ -103,17 +103,6 @@ class Edge:
             await self._behind(dict(scope, **{"sbgw.access": access}), receive, send, path)
 
     # ------------------------------------------------------------------ checks
-
-    def _check_framing(self, headers: Headers) -> None:
-        for value in values(headers, REFUSED_HEADER):
-            refusal = read_refusal(self._nonce, value)
-            if refusal is not None:
-                close = [(b"connection", b"close")]
-                if refusal.status == 426:
-                    close.append((b"upgrade", b"HTTP/1.1"))
-                raise HttpError(
-                    refusal.status, "invalid_request_error", refusal.reason, close, "framing"
-                )
 
     def _check_address(self, scope: Any, headers: Headers) -> bytes:
         """The path in origin form, once Host, Origin and Sec-Fetch-Site are acceptable."""
@@ -217,19 +206,22 @@ class Edge:
             self._services.bus.publish(
                 "rejected", reason=error.counted_as, http_status=error.status
             )
-        headers, body = render(error, shape_of(self._asked_for(scope)), new_turn_id())
+        headers, body = render(
+            error, shape_of(routes.split_token(scope["raw_path"])[0]), new_turn_id()
+        )
         if scope["method"] == "HEAD":
             body = b""
         await sink.respond(error.status, headers, body)
 
-    def _asked_for(self, scope: Any) -> bytes:
-        """The path the client meant, also of a request that the framing guard has replaced."""
-        path: bytes = scope["raw_path"]
-        for value in values(scope["headers"], REFUSED_HEADER):
-            refusal = read_refusal(self._nonce, value)
-            if refusal is not None:
-                path = refusal.target.partition(b"?")[0]
-        return routes.split_token(path)[0]
+
+def _refused(refusal: Refused) -> HttpError:
+    """The answer to a request that the framing guard has refused."""
+    headers = [(b"connection", b"close")]
+    if refusal.status == 426:
+        headers.append((b"upgrade", b"HTTP/1.1"))
+    return HttpError(
+        refusal.status, "invalid_request_error", refusal.reason, headers, reason="framing"
+    )
 
 
 def _host_name(address: str) -> bytes:

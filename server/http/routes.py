@@ -27,6 +27,7 @@ _TABLE: dict[bytes, tuple[str, ...]] = {
     b"/shadow/stats": ("GET",),
     b"/routing": ("GET", "PUT"),
     b"/command": ("POST",),
+    b"/doctor/replay": ("POST",),
     b"/verification": ("GET", "PUT"),
     b"/events/recent": ("GET",),
     b"/events/stream": ("GET",),
@@ -38,6 +39,7 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...] = (
     (re.compile(rb"/v1/models/[A-Za-z0-9][A-Za-z0-9._:@-]*"), ("GET",)),
     (re.compile(rb"/events/gw_[0-9a-f]{24}"), ("GET",)),
     (re.compile(rb"/verification/[a-z_-]{1,64}"), ("PUT",)),
+    (re.compile(rb"/doctor/replay/[0-9a-f]{32}/v1/[a-z_/]{1,32}"), ("GET", "POST")),
 )
 
 _ACTION = re.compile(rb"/providers/[A-Za-z0-9_-]{1,64}/(?:reset|pause|resume|probe)")

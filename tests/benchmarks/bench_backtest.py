@@ -1,4 +1,4 @@
-"""How long a backtest takes: turns written to a ledger, read back and replayed.
+"""How long backtests and reports take: turns written to a ledger, read back and replayed.
 
     python tests/benchmarks/bench_backtest.py [TURNS]
 
@@ -30,6 +30,7 @@ from server.ledger_rows import close_row  # noqa: E402
 from server.ledger_schema import create_private, migrate  # noqa: E402
 from server.limits import PlanLimits  # noqa: E402
 from server.record import Turn  # noqa: E402
+from server.report_make import make_report  # noqa: E402
 from server.savings_assumptions import Assumptions  # noqa: E402
 
 WEEK_S = 7 * 86_400.0
@@ -83,16 +84,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.sqlite3"
         fill(path, count)
-        began = time.process_time()
-        turns = list(history(path))
-        read = time.process_time()
         prices = PriceBook(Prices(), Assumptions())
+        times = [_now()]
+        turns = list(history(path))
+        times.append(_now())
         found = backtest(turns, Replan(settings), prices, limits)
-        ended = time.process_time()
-    print(f"{found.total.turns} turns, {found.total.moved} moved")
-    print(
-        f"CPU: read {read - began:.2f} s, replay {ended - read:.2f} s, both {ended - began:.2f} s"
-    )
+        times.append(_now())
+        del turns
+        made = _now()
+        report = make_report(path, settings, PriceBook(Prices(), Assumptions()))
+        reported = _now()
+    print(f"{found.total.turns} turns, {found.total.moved} moved; {report['turns']} reported")
+    _tell("read", times[0], times[1])
+    _tell("replay", times[1], times[2])
+    _tell("backtest", times[0], times[2])
+    _tell("report", made, reported)
+
+
+def _now() -> tuple[float, float]:
+    return time.process_time(), time.perf_counter()
+
+
+def _tell(what: str, begin: tuple[float, float], end: tuple[float, float]) -> None:
+    print(f"{what:9} CPU {end[0] - begin[0]:5.2f} s, wall {end[1] - begin[1]:5.2f} s")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -77,9 +76,16 @@ async def ask(made: PaneWorld) -> None:
     await made.screen.shows("THE END")
 
 
-def rows_of(text: str, edge: str = "│") -> list[str]:
-    """The rows of the pane, up to the list beside it."""
-    return [line.partition(edge)[0] for line in text.splitlines()[3:-1]]
+async def wheel_until(made: PaneWorld, is_so: Callable[[str], bool]) -> None:
+    """Turn the wheel upwards until the screen is as wanted; a busy agent takes turns together."""
+
+    def turned(text: str) -> bool:
+        if is_so(text):
+            return True
+        made.screen.send(b"\x1b[<64;20;20M")
+        return False
+
+    await made.screen.until(turned, "the wheel did not lead there")
 
 
 async def test_03_claude_code_starts_answers_and_keeps_its_right_edge(tmp_path: Path) -> None:
@@ -112,8 +118,9 @@ async def test_04_codex_starts_at_once_with_its_shading_and_title(tmp_path: Path
 async def test_06_a_new_line_in_the_prompt(tmp_path: Path, key: str) -> None:
     async with world(tmp_path) as made:
         await made.open(key, ready=PROMPT[key])
-        await asyncio.sleep(2)
         screen = made.screen
+        screen.type("ready")  # it shows what is typed once it reads its terminal
+        await screen.shows("ready")
         for number, chord in enumerate((b"\x1b[13;2u", b"\n", b"\x1b\r")):
             screen.type(f"abc{number}")
             await screen.shows(f"abc{number}")
@@ -128,21 +135,16 @@ async def test_09_the_answer_that_scrolled_away_can_be_read(tmp_path: Path) -> N
     async with world(tmp_path) as made:
         await made.open("c", ready=PROMPT["c"])
         await ask(made)
-        for _ in range(40):  # the wheel is Claude Code's where it asked for it, else the pane's
-            made.screen.send(b"\x1b[<64;20;20M")
-            await asyncio.sleep(0.05)
-        await made.screen.shows("line 1 of a long answer")
+        # the wheel is Claude Code's where it asked for it, else the pane's
+        await wheel_until(made, lambda text: "line 1 of a long answer" in text)
 
 
 async def test_10_the_wheel_reaches_codex(tmp_path: Path) -> None:
     async with world(tmp_path) as made:
         await made.open("x", ready=PROMPT["x"])
         await ask(made)
-        for _ in range(30):
-            made.screen.send(b"\x1b[<64;20;20M")
-            await asyncio.sleep(0.05)
-        await made.screen.until(
-            lambda text: "line 80 of" not in text and "of a long answer" in text, "it stays"
+        await wheel_until(
+            made, lambda text: "line 80 of" not in text and "of a long answer" in text
         )
 
 

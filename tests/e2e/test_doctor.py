@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import scripted_upstream as wire
+from doctor_faults import FAULTS, dotenv_of_others, dotenv_open, no_tool_search
 from doctor_home import (
     ANTHROPIC_KEY,
     GROQ_KEY,
@@ -56,200 +56,8 @@ async def test_a_sound_installation_has_no_failures(tmp_path: Path) -> None:
     }
 
 
-def _dotenv_open(home: DoctorHome) -> None:
-    (home.home / ".env").chmod(0o644)
-
-
-def _dotenv_of_others(home: DoctorHome) -> None:
-    os.chown(home.home / ".env", 4242, 4242)
-
-
-def _secret_open(home: DoctorHome) -> None:
-    home.write(home.state / "instance.key", "x" * 32).chmod(0o604)
-
-
-def _config_writable(home: DoctorHome) -> None:
-    (home.home / "config.toml").chmod(0o666)
-
-
-def _typo(home: DoctorHome) -> None:
-    home.config("[routng]\nshadow = true\n")
-
-
-def _bad_key(home: DoctorHome) -> None:
-    home.env["GROQ_API_KEY"] = "two words"
-
-
-def _exposed(home: DoctorHome) -> None:
-    home.config("", server='host = "0.0.0.0"')
-
-
-def _stray_env(home: DoctorHome) -> None:
-    home.write(home.cwd / ".env", "A=1\n")
-
-
-def _foreign_project(home: DoctorHome) -> None:
-    home.write(home.cwd / "gateway.config.json", '{"routing": {"shadowMode": false}}')
-
-
-def _retired(home: DoctorHome) -> None:
-    home.config("", groq='model = "llama-3.3-70b-versatile"')
-
-
-def _unserved(home: DoctorHome) -> None:
-    home.config('[routing.kinds]\ntitle = ["groq/openai/gpt-oss-20c"]\n')
-
-
-def _state_is_a_file(home: DoctorHome) -> None:
-    home.write(home.state, "not a folder")
-
-
-def _ledger_damaged(home: DoctorHome) -> None:
-    home.write(home.state / "ledger.sqlite3", "this is no database, " * 200)
-
-
-def _ledger_foreign(home: DoctorHome) -> None:
-    home.state.mkdir(mode=0o700)
-    with sqlite3.connect(home.state / "ledger.sqlite3") as other:
-        other.execute("CREATE TABLE theirs (a)")
-    other.close()
-    (home.state / "ledger.sqlite3").chmod(0o600)
-
-
-def _spilled(home: DoctorHome) -> None:
-    home.write(home.state / "ledger.sqlite3", "").chmod(0o600)
-    home.write(home.state / "ledger.sqlite3.spill-1.jsonl", "{}\n")
-
-
-def _hostile_pythonpath(home: DoctorHome) -> None:
-    home.write(home.cwd / "server" / "__init__.py", "")
-    home.env["PYTHONPATH"] = str(home.cwd)
-
-
-def _proxied(home: DoctorHome) -> None:
-    home.env["HTTPS_PROXY"] = "http://127.0.0.1:9"
-
-
-def _bad_proxy(home: DoctorHome) -> None:
-    home.env["HTTPS_PROXY"] = "socks5://127.0.0.1:9"
-    home.env["NO_PROXY"] = "127.0.0.1"
-
-
-def _bad_certificates(home: DoctorHome) -> None:
-    home.env["SSL_CERT_FILE"] = str(home.home / "config.toml")
-
-
-def _old_claude(home: DoctorHome) -> None:
-    home.agent("claude", "1.0.72 (Claude Code)")
-
-
-def _old_codex(home: DoctorHome) -> None:
-    home.agent("codex", "codex-cli 0.41.0")
-
-
-def _no_claude(home: DoctorHome) -> None:
-    (home.bin / "claude").unlink()
-
-
-def _broken_claude(home: DoctorHome) -> None:
-    home.agent("claude", "cannot find module", code=1)
-
-
-def _claude_elsewhere(home: DoctorHome) -> None:
-    home.claude_settings({"env": {"ANTHROPIC_BASE_URL": "https://llm.example/x"}}, folder=home.cwd)
-
-
-def _shell_elsewhere(home: DoctorHome) -> None:
-    home.env["ANTHROPIC_BASE_URL"] = "https://llm.example/y"
-
-
-def _bedrock(home: DoctorHome) -> None:
-    home.claude_settings({"env": {"CLAUDE_CODE_USE_BEDROCK": "1"}})
-
-
-def _vertex(home: DoctorHome) -> None:
-    home.env["CLAUDE_CODE_USE_VERTEX"] = "true"
-
-
-def _key_helper(home: DoctorHome) -> None:
-    home.claude_settings({"apiKeyHelper": "print-key"})
-
-
-def _broken_settings(home: DoctorHome) -> None:
-    home.claude_settings('{"env": {,}}')
-
-
-def _no_tool_search(home: DoctorHome) -> None:
-    home.claude_settings({"env": {"ENABLE_TOOL_SEARCH": "false"}})
-
-
-def _codex_elsewhere(home: DoctorHome) -> None:
-    home.codex_settings('openai_base_url = "https://llm.example/v1"\n')
-
-
-def _codex_other_provider(home: DoctorHome) -> None:
-    home.codex_settings(
-        'model_provider = "corp"\n[model_providers.corp]\nbase_url = "https://corp.example/v1"\n'
-    )
-
-
-def _codex_variable(home: DoctorHome) -> None:
-    home.env["OPENAI_BASE_URL"] = f"http://127.0.0.1:{home.port}/v1"
-
-
-def _nobody_pays(home: DoctorHome) -> None:
-    home.dotenv("")
-    (home.user / ".codex" / "auth.json").unlink()
-
-
-def _account_missing(home: DoctorHome) -> None:
-    home.env["CLOUDFLARE_API_TOKEN"] = "cf-token-0123456789"
-
-
-def _unpriced(home: DoctorHome) -> None:
-    home.config('[routing.kinds]\ntitle = ["groq/nobody/knows-this"]\n')
-
-
-FAULTS: list[tuple[Plant, str, State, str]] = [
-    (_dotenv_open, "file-open", State.FAIL, "chmod 600 "),
-    (_secret_open, "file-open", State.FAIL, "instance.key"),
-    (_config_writable, "file-open", State.WARN, "chmod 600 "),
-    (_typo, "settings-wrong", State.FAIL, "sbgw-tui config --schema"),
-    (_bad_key, "settings-note", State.FAIL, "sbgw-tui init"),
-    (_exposed, "settings-wrong", State.FAIL, "correct it"),
-    (_stray_env, "settings-note", State.WARN, "keys belong into"),
-    (_foreign_project, "settings-note", State.WARN, "trust"),
-    (_retired, "model-retired", State.FAIL, 'providers.groq.model = "openai/gpt-oss-120b"'),
-    (_unserved, "model-gone", State.FAIL, "openai/gpt-oss-20b"),
-    (_state_is_a_file, "ledger-unwritable", State.FAIL, "SBGW_HOME"),
-    (_ledger_damaged, "ledger-damaged", State.FAIL, "moves the damaged file aside"),
-    (_ledger_foreign, "ledger-foreign", State.FAIL, "SBGW_HOME"),
-    (_spilled, "ledger-spill", State.WARN, "start the gateway"),
-    (_hostile_pythonpath, "pythonpath-hostile", State.WARN, "unset PYTHONPATH"),
-    (_proxied, "proxy-loopback", State.WARN, "export NO_PROXY=127.0.0.1,localhost"),
-    (_bad_proxy, "proxy-unusable", State.FAIL, 'network.proxy = "none"'),
-    (_bad_certificates, "certificate-unreadable", State.WARN, "SSL_CERT_FILE"),
-    (_old_claude, "client-old", State.WARN, "npm install -g @anthropic-ai/claude-code@2.1.330"),
-    (_old_codex, "client-old", State.WARN, "npm install -g @openai/codex@0.169.0"),
-    (_no_claude, "client-missing", State.WARN, "npm install -g @anthropic-ai/claude-code"),
-    (_broken_claude, "client-unknown", State.WARN, "claude --version"),
-    (_claude_elsewhere, "client-elsewhere", State.FAIL, "providers.anthropic.base_url"),
-    (_shell_elsewhere, "client-elsewhere", State.FAIL, "ANTHROPIC_BASE_URL from your environment"),
-    (_bedrock, "client-vendor", State.FAIL, "take CLAUDE_CODE_USE_BEDROCK out of"),
-    (_vertex, "client-vendor", State.FAIL, "CLAUDE_CODE_USE_VERTEX out of your environment"),
-    (_key_helper, "client-helper", State.WARN, "gateway key"),
-    (_broken_settings, "client-file-broken", State.WARN, "correct the file"),
-    (_codex_elsewhere, "client-elsewhere", State.FAIL, "providers.openai.base_url"),
-    (_codex_other_provider, "client-refused", State.FAIL, "Take that line out"),
-    (_codex_variable, "codex-variable", State.WARN, "sbgw-tui codex"),
-    (_nobody_pays, "no-credential", State.FAIL, "sbgw-tui init"),
-    (_account_missing, "provider-account", State.FAIL, "enter CLOUDFLARE_ACCOUNT_ID"),
-    (_unpriced, "prices-missing", State.WARN, "[prices]"),
-]
-
-
 @pytest.mark.parametrize(
-    ("plant", "code", "state", "fix"), FAULTS, ids=[plant.__name__[1:] for plant, *_ in FAULTS]
+    ("plant", "code", "state", "fix"), FAULTS, ids=[plant.__name__ for plant, *_ in FAULTS]
 )
 async def test_a_planted_fault_is_found(
     tmp_path: Path, plant: Plant, code: str, state: State, fix: str
@@ -270,7 +78,7 @@ async def test_a_planted_fault_is_found(
 async def test_keys_of_another_user(tmp_path: Path) -> None:
     async with vendor() as upstream:
         home = DoctorHome(tmp_path, upstream.base_url)
-        _dotenv_of_others(home)
+        dotenv_of_others(home)
         findings = await home.examine(is_offline=True)
     assert "chown" in of(findings, "file-foreign").fix
 
@@ -350,7 +158,7 @@ async def test_offline_asks_nobody(tmp_path: Path) -> None:
 async def test_features_that_a_variable_turns_off_are_named(tmp_path: Path) -> None:
     async with vendor() as upstream:
         home = DoctorHome(tmp_path, upstream.base_url)
-        _no_tool_search(home)
+        no_tool_search(home)
         home.env["DISABLE_PROMPT_CACHING"] = "1"
         findings = await home.examine(is_offline=True, tries_contract=True)
     lost = [f for f in findings if f.code == "feature-off" and "Claude Code" in f.text]
@@ -401,7 +209,7 @@ async def test_a_part_that_is_not_installed(tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_the_command_reports_as_json_and_ends_with_5(tmp_path: Path) -> None:
     home = DoctorHome(tmp_path, "http://127.0.0.1:9")
-    _dotenv_open(home)
+    dotenv_open(home)
     home.env["GROQ_API_KEY"] = GROQ_KEY
     done = run_program("doctor", "--offline", "--json", only_env=home.env, cwd=home.cwd)
     assert done.returncode == 5, done.stderr
@@ -426,7 +234,7 @@ def test_a_sound_home_ends_with_0_and_never_loads_the_screen(tmp_path: Path) -> 
     text = done.stdout.decode()
     assert done.returncode == 0, (text, done.stderr)
     assert "\nfeatures\n" in text
-    assert "15 features of Claude Code pass the gateway unchanged" in text
+    assert "a gateway with these settings passes 15 features of Claude Code unchanged" in text
     assert b"0 failures" in done.stderr
 
 
@@ -435,7 +243,10 @@ async def test_the_gateway_that_runs_is_recognised(tmp_path: Path) -> None:
     home = GatewayHome(tmp_path, "http://127.0.0.1:9")
     async with home.serve() as gateway:
         done = run_program("doctor", "--offline", "--json", env=home.env, cwd=home.work_dir)
+        assert home.statuses() == {}
+        assert len(gateway.stderr_lines) == 1, gateway.stderr_lines
     found = {f["check"]: f for f in json.loads(done.stdout)["findings"]}
+    assert f"the gateway at {gateway.url} passes " in found["features"]["text"]
     assert found["port-ours"]["text"].startswith(f"the gateway serves at 127.0.0.1:{gateway.port}")
     assert found["ledger"]["text"].endswith(" bytes") or "kB" in found["ledger"]["text"]
 

@@ -211,8 +211,17 @@ def test_a_file_that_was_not_there_is_gone_again(home: LifecycleHome, client: st
     done = home.quick("connect", client, "--yes")
     assert done.code == 0, done
     assert URL in path.read_text()
-    assert home.quick("disconnect", client, "--yes").code == 0
-    assert not path.exists()
+    done = home.quick("disconnect", client, "--yes")
+    assert (done.code, "no longer uses the gateway" in done.err) == (0, True)
+    assert list(home.user_home.iterdir()) == []
+
+
+def test_a_folder_that_somebody_uses_since_stays(home: LifecycleHome) -> None:
+    path = file_of(home, "vscode")
+    assert home.quick("connect", "vscode", "--yes").code == 0
+    (path.parent / "keybindings.json").write_text("[]")
+    assert home.quick("disconnect", "vscode", "--yes").code == 0
+    assert [p.name for p in path.parent.iterdir()] == ["keybindings.json"]
 
 
 def test_codex_keeps_comments_and_its_login_pays(home: LifecycleHome) -> None:
@@ -243,10 +252,53 @@ def test_vscode_keeps_the_other_variables(home: LifecycleHome) -> None:
     }
 
 
+VSCODE = """\
+{
+    // how I like it
+    "editor.fontSize": 13, /* small */
+    "claudeCode.environmentVariables": [
+        { "name": "FOO", "value": "1" }, // needed at work
+    ],
+    // the end
+}
+"""
+
+
+def test_vscode_keeps_comments_and_trailing_commas(home: LifecycleHome) -> None:
+    path = file_of(home, "vscode")
+    write(path, VSCODE)
+    done = home.quick("connect", "vscode", "--yes")
+    assert done.code == 0, done
+    changed = [line for line in done.out.splitlines() if line[:1] in "+-" and line[1:2] == " "]
+    assert len(changed) == 4, done.out
+    assert {line[:1] for line in changed} == {"+"}
+    assert KEY not in done.out
+    assert all(line in path.read_text() for line in VSCODE.splitlines())
+    assert path.with_name("settings.json.sbgw-backup").read_text() == VSCODE
+
+    more = path.read_text().replace("// the end", "// the very end")
+    more = more.replace("// needed at work", '// still\n        {"name": "BAR", "value": "2"},')
+    write(path, more)
+    back = home.quick("disconnect", "vscode", "--yes")
+    assert (back.code, "stays" in back.err) == (0, False), back
+    mine = VSCODE.replace("// the end", "// the very end")
+    assert path.read_text() == mine.replace(
+        "// needed at work", '// still\n        {"name": "BAR", "value": "2"},'
+    )
+
+    write(path, VSCODE)
+    assert home.quick("connect", "vscode", "--yes").code == 0
+    assert home.quick("disconnect", "vscode", "--yes").code == 0
+    assert path.read_text() == VSCODE
+    assert [p.name for p in path.parent.iterdir()] == ["settings.json"]
+
+
 @pytest.mark.parametrize(
     ("client", "text", "said"),
     [
-        ("vscode", "{\n // mine\n}\n", "set this there by hand"),
+        ("vscode", '{"a": /* mine', "set this there by hand"),
+        ("vscode", '{"claudeCode.environmentVariables": {}}', "is not a list"),
+        ("claude", "{ // mine\n}\n", "set this there by hand"),
         ("claude", "[]", "set this there by hand"),
         ("codex", "a = [", "set this there by hand"),
         ("claude", '{"env": 3}', "env is not a table"),

@@ -150,7 +150,7 @@ def on_record(home: GatewayHome, turn_id: str | None) -> str | None:
         for line in journal.read_bytes().splitlines():
             turn = json.loads(line).get("turn", {})
             if turn.get("id") == turn_id and ahead in (None, "open"):
-                ahead = str(turn["status"])
+                ahead = str(turn.get("status", "open"))
     rows = home.rows("SELECT status FROM turns WHERE id = ?", turn_id)
     found: str | None = rows[0][0] if rows else None
     if found in (None, "open"):

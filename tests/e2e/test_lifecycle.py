@@ -112,6 +112,23 @@ def test_key_port_and_options_are_honoured(home: LifecycleHome) -> None:
 
 
 @pytest.mark.faults
+def test_the_port_in_the_environment_is_honoured_by_every_command(home: LifecycleHome) -> None:
+    ports = [free_port(), free_port()]
+    first, second = ({"STACKBILT_GATEWAY_PORT": str(port)} for port in ports)
+    up = home.run("up", **first)
+    assert (up.code, up.out) == (0, f"http://127.0.0.1:{ports[0]}")
+    assert f"address  {up.out}" in home.quick("status", **first).out.splitlines()
+    again = home.run("restart", **first)
+    assert (again.code, again.out) == (0, up.out)
+    moved = home.run("up", **second)
+    assert (moved.code, moved.out) == (0, up.out)
+    assert f"the settings ask for port {ports[1]}: sbgw-tui restart moves it there" in moved.err
+    diff = home.quick("connect", "claude", **second).out
+    assert f"http://127.0.0.1:{ports[1]}/k/" in diff
+    assert home.run("down", **first).code == 0
+
+
+@pytest.mark.faults
 def test_a_port_that_is_taken_is_exit_3(home: LifecycleHome) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
@@ -233,7 +250,11 @@ async def test_restart_refuses_nobody_and_running_answers_end_in_the_old(tmp_pat
             assert (home.pid, home.port) == (new, port)
             after = await Call(port, message(), "/v1/messages").run()
             assert after.is_whole
-            assert sorted(home.statuses().values()) == ["completed", "completed"]
+            # The journal keeps a row before the database does.
+            await until(
+                lambda: sorted(home.statuses().values()) == ["completed", "completed"],
+                "the record has not both turns",
+            )
             assert json.loads(home.quick("status", "--json").out)["ledger"] == "ok"
 
 

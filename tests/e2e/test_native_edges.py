@@ -25,7 +25,7 @@ from fake_clock import FakeClock
 from live_gateway import HELLO, KEY, VENDOR_KEY, LiveGateway, live_gateway
 from scripted_upstream import ScriptedUpstream, chunk, hang, head, pause, respond, send, steps
 
-from server import connections, understanding
+from server import connection, understanding
 from server.http import body as request_body
 
 JSON = [(b"Content-Type", b"application/json")]
@@ -93,7 +93,7 @@ def open_connections(gateway: LiveGateway) -> int:
     """Client connections the gateway still holds."""
     listener = gateway.gateway._listener
     assert listener is not None
-    return len(listener._connections)
+    return len(listener._tasks)
 
 
 # ---------------------------------------------------------------------- slow clients
@@ -153,7 +153,7 @@ async def test_a_slow_reader_of_a_large_answer_is_not_one_that_stalls(tmp_path: 
 async def test_a_client_that_stalls_for_good_does_not_keep_its_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "CLOSE_STALL_S", 0.05)
+    monkeypatch.setattr(connection, "CLOSE_STALL_S", 0.05)
     clock = FakeClock()
     async with (
         ScriptedUpstream(steps(send(SSE_HEAD + chunk(PADDING)), hang())) as upstream,

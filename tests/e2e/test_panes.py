@@ -6,7 +6,6 @@ bounds of a frame are in ``tests/tui/terminal``.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import random
@@ -116,6 +115,12 @@ async def test_02_full_screen_programs_give_the_screen_back(tmp_path: Path) -> N
             await world.screen.shows("the end")
             await world.run(leave, "MARKER")
             await world.screen.until(lambda text: "roses" not in text, "it stays")
+        if shutil.which("htop") is not None:
+            await world.run("htop", "Load average")
+            world.screen.keys("q")
+            await world.screen.until(
+                lambda text: "MARKER" in text and "Load average" not in text, "it stays"
+            )
 
 
 async def test_06_keys_are_sent_as_the_program_has_asked(tmp_path: Path) -> None:
@@ -158,23 +163,30 @@ async def test_07_a_great_paste_arrives_byte_for_byte(tmp_path: Path) -> None:
         await world.screen.shows(f"{len(wanted)} {hashlib.sha256(wanted).hexdigest()}")
 
 
-def is_high(rows: int, text: str) -> bool:
-    """Whether the screen has got its new height."""
-    return len(text.splitlines()) == rows
+def newest(text: str) -> int:
+    """The greatest number of the stream that is on the screen."""
+    return max(map(int, re.findall(r"streaming (\d+)\b", text)), default=0)
+
+
+def goes_on(rows: int, after: int, text: str) -> bool:
+    """Whether the screen has its new height, and the stream has gone on since."""
+    return len(text.splitlines()) == rows and newest(text) > after
 
 
 async def test_08_the_program_follows_the_window_while_it_writes(tmp_path: Path) -> None:
     async with world_with(tmp_path) as world:
         await world.open()
-        world.screen.type("for i in $(seq 1 400); do echo streaming $i; sleep 0.01; done\r")
+        world.screen.type("until [ -e stop ]; do echo streaming $((++i)); sleep 0.01; done")
         world.screen.keys("Enter")
-        await world.screen.shows("streaming 20")
+        text = await world.screen.until(lambda text: newest(text) > 20, "no stream")
         for columns, rows in ((100, 30), (81, 25), (200, 50)):
             world.screen.resize(columns, rows)
-            await world.screen.until(partial(is_high, rows), "no new size")
-            await asyncio.sleep(0.2)
-        await world.screen.shows("streaming 400")
-        await world.run("clear; stty size", "46 140")
+            seen = partial(goes_on, rows, newest(text) + 10)
+            text = await world.screen.until(seen, "it does not go on in its new size")
+        (world.project / "stop").touch()
+        wanted = "46 140"  # told a moment after the window has it
+        waits = f'until [ "$(stty size)" = "{wanted}" ]; do sleep 0.05; done; clear; stty size'
+        await world.run(waits, f"\n{wanted}")
         text = await world.screen.until(lambda text: "streaming" not in text, "stale cells")
         assert "Traceback" not in text
 
@@ -327,6 +339,32 @@ def test_19_ten_megabytes_of_noise() -> None:
         for _, runs in engine.rows(range(rows)):
             assert sum(cell_len(text) for text, _ in runs) == columns
     engine.close()
+
+
+def frames() -> bytes:
+    """What a full-screen agent writes, in one piece: frames, colours, wide signs, titles, links."""
+    parts = [b"\x1b[?1049h\x1b[?2004h\x1b[?1006h\x1b[>7u"]
+    for number in range(40):
+        words = f"\x1b[38;2;{number};120;9mline {number} \x1b[4:3m漢字 \x1b[0m👩\u200d👩\u200d👧 🇩🇪 e\u0301"
+        parts.append(b"\x1b[?2026h\x1b[%d;3H\x1b[2K" % (number % 24 + 1))
+        parts.append(words.encode() * (1 + number % 5))
+        parts.append(b"\x1b]0;frame %d\x07\x1b]8;;http://x\x1b\\a\x1b]8;;\x1b\\" % number)
+        parts.append(b"\x1b[2;20r\x1bM\x1b[3S\x1b[5X\x1b[7b\x1b[r\x1b[?2026l")
+    return b"".join(parts)
+
+
+def test_19_frames_cut_anywhere() -> None:
+    data = frames()
+    for cut in range(1, len(data), 97):
+        engine = GhosttyEngine(80, 24)
+        engine.feed(data[:cut])
+        engine.feed(b"\x1bc")  # as when the next program begins in the middle of a sequence
+        engine.feed(data[cut : cut + 4096])
+        engine.take_replies()
+        engine.take_dirty()
+        for _, runs in engine.rows(range(24)):
+            assert sum(cell_len(text) for text, _ in runs) == 80
+        engine.close()
 
 
 async def test_20_what_is_typed_is_in_no_file_of_ours(tmp_path: Path) -> None:

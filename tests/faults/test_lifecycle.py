@@ -215,4 +215,5 @@ async def test_F_008_a_vendor_that_is_left_by_deadline_is_closed(worlds: Worlds)
     got = await lane.ask(headers=("x-stainless-timeout: 1",))
     await lane.world.settle(1)
     assert got.status == 504
-    assert lane.upstream.peers[-1].gone.is_set()
+    asked = lane.upstream.requests[-1].connection
+    assert lane.upstream.peers[asked].gone.is_set()

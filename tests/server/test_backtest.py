@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hand_session import GROQ, HAIKU, PRICES
+from msgspec.structs import replace
 from past_turns import past
 
 from providers.pricing import Prices
@@ -96,7 +97,7 @@ def test_a_turn_that_keeps_a_warm_prefix_alive_is_not_moved() -> None:
     turns = [warm(0, 100_000), warm(200, 101_000, route="planning"), warm(400, 102_000)]
     found = run(turns, TO_GROQ)
     assert (found.total.moved, found.total.after) == (0, near(found.total.before))
-    assert run([*turns[:1], turns[1]._replace(at=turns[0].at + 301)], TO_GROQ).total.moved == 1
+    assert run([*turns[:1], replace(turns[1], at=turns[0].at + 301)], TO_GROQ).total.moved == 1
 
 
 def test_the_middle_of_a_question_is_not_moved() -> None:
@@ -110,8 +111,8 @@ def test_the_middle_of_a_question_is_not_moved() -> None:
 def test_a_subagent_on_a_cheaper_model_of_the_vendor_keeps_its_cache_and_its_model() -> None:
     first = warm(0, 10_000, kind="subagent", agent="a1", offload=0)
     later = warm(5, 11_000, kind="subagent", agent="a1", offload=0)
-    later = later._replace(features=Seen(answered_before=True))
-    stray = later._replace(agent="a2")
+    later = replace(later, features=Seen(answered_before=True))
+    stray = replace(later, agent="a2")
     routing = {"kinds": {"subagent": [f"anthropic/{HAIKU}"]}}
     found = run([first, later, stray], routing)
     assert found.total.moved == 2

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anthropic_streams as stream
 from hand_session import PRICES, SONNET
 from live_gateway import live_gateway
+from msgspec import structs
 from past_ledger import write_ledger
 from scripted_upstream import ScriptedUpstream, in_turn, sse
 from turn_factory import NOON, finished
@@ -64,7 +64,7 @@ def test_sessions_that_began_before_the_start_are_followed_on(tmp_path: Path) ->
     path = tmp_path / "ledger.sqlite3"
     now = call(600, COLD)
     # What this process recorded itself is not read a second time.
-    write_ledger(path, [call(0, WARM), replace(now, status=now.status)])
+    write_ledger(path, [call(0, WARM), structs.replace(now, status=now.status)])
     office, found = desk(path, started_at=NOON + 500)
     office.ended(now)
     assert [(turn_id, cold.cause) for turn_id, cold in found] == [(now.id, "idle")]

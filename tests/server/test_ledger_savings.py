@@ -13,6 +13,7 @@ from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_faults import Faults, WriterHarness, dead_boot, is_sound, rows
+from msgspec import structs
 from turn_factory import NOON, finish, finished, opened
 
 from server.ledger import Ledger, LedgerReader
@@ -151,7 +152,7 @@ def test_a_second_terminal_state_does_not_undo_a_settled_saving(
     harness.settle()
     settle(harness, turn, SETTLED)
     harness.settle()
-    harness.close(replace(turn, saving=OPEN))
+    harness.close(structs.replace(turn, saving=OPEN))
     harness.settle()
     assert LedgerReader(path).recent(1) == [turn.summary()]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fake_clock import FakeClock
 from hand_session import DEFAULT_MODELS, GROQ, HAIKU, PRICES, SONNET
+from msgspec import structs
 from turn_factory import NOON, attempt, finished
 
 from providers.pricing import Prices
@@ -58,7 +59,7 @@ def tracked(turns: list[Turn], now: float = LATER) -> dict[str, Saving]:
     )
     found: dict[str, Saving] = {}
     for turn in turns:
-        proposed = replace(turn, proposal=MOVE)
+        proposed = structs.replace(turn, proposal=MOVE)
         found |= dict(tracker.finished(proposed))
         assert proposed.saving is not None
         found[turn.id] = proposed.saving

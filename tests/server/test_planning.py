@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from turn_factory import attempt, finish, finished, opened
 
 from providers.registry import build_upstreams
@@ -243,7 +243,7 @@ class TestSafeSwitching:
         turn = self.question()
         made = found.plan(turn, Access(), [])
         turn.proposal, turn.candidates = made.proposal, list(made.candidates)
-        turn.candidates[0] = replace(turn.candidates[0], state="failed")
+        turn.candidates[0] = structs.replace(turn.candidates[0], state="failed")
         finish(turn, candidates=turn.candidates, attempts=[attempt("groq"), attempt("anthropic")])
         found.ended(turn)
         assert plan(found, self.question(at=5, kind="continuation")) == (Target("anthropic"),)

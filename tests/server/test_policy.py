@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from providers.types import Protocol
 from server.config import Settings
@@ -56,7 +56,7 @@ def make(
         place = places.get(name)
         if place is None or name not in keyless:
             return place
-        return replace(place, has_credential=False)
+        return structs.replace(place, has_credential=False)
 
     return plan(
         settings(changes or {}).routing,

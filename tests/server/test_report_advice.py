@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hand_session import HAIKU, PRICES, SONNET
+from msgspec.structs import replace
 from past_turns import past
 
 from providers.pricing import Prices
@@ -15,7 +16,7 @@ from server.backtest_prices import PriceBook
 from server.config import Settings
 from server.ledger_history import Past, Seen
 from server.prefix import digest_body
-from server.report_advice import MOST_SERVERS, OTHER_SERVERS, advice_on, prefix_of
+from server.report_advice import MOST_SERVERS, OTHER_SERVERS, Ground, advice_on, prefix_of
 from server.savings_assumptions import Assumptions
 
 BOOK = PriceBook(Prices(PRICES), Assumptions())
@@ -35,7 +36,10 @@ def with_tools(*names: str, at: float = 0) -> Past:
 
 
 def advice(turns: list[Past], prefix: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    return advice_on(turns, prefix, Settings(), BOOK)
+    ground = Ground()
+    for turn in turns:
+        ground.add(turn)
+    return advice_on(ground, prefix, Settings(), BOOK)
 
 
 def test_the_prefix_is_shared_out_by_size() -> None:
@@ -108,4 +112,4 @@ def test_subagents_on_a_cheaper_model_are_priced_from_their_own_usage() -> None:
     saved = 0.9 * (0.032 - there) - 0.1 * there
     assert item["usd"] == pytest.approx(saved)
     assert f"-{saved / 0.032:.0%}" in item["text"]
-    assert advice([turn._replace(model_served=HAIKU, cost_usd=there)]) == []
+    assert advice([replace(turn, model_served=HAIKU, cost_usd=there)]) == []

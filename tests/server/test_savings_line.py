@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from providers.pricing import Rate, Rates
 from server.savings import (
@@ -45,7 +46,7 @@ def at_home(steps: Sequence[Step], base: int, ttl_s: float) -> list[LineCall]:
         wrote = full - read
         is_long = ttl_s > LIFETIME_5M_S
         tokens = Tokens(0, 0 if is_long else wrote, wrote if is_long else 0, read, step.out)
-        tokens = replace(tokens, reads_1h=is_long)
+        tokens = structs.replace(tokens, reads_1h=is_long)
         calls.append(LineCall(step.at, tokens, HOME, step.is_moved))
         prefix, cached, last = full + step.out, full, step.at
     return calls
@@ -64,7 +65,7 @@ def sessions(draw: st.DrawFn) -> list[Step]:
 def saved(call: LineCall, charge: Charge) -> Decimal:
     """What one moved call saves: its bill less the other one's, and what it leaves behind."""
     there = Tokens(call.tokens.prompt).scaled(Decimal("0.8"), Decimal(1))
-    paid = bill(replace(there, output=call.tokens.output), AWAY)
+    paid = bill(structs.replace(there, output=call.tokens.output), AWAY)
     return bill(call.tokens, HOME) - paid - charge.usd
 
 

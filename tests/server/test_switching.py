@@ -9,6 +9,7 @@ import pytest
 from agent_bodies import steady
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec import structs
 from past_turns import past
 from turn_factory import attempt, finished, opened
 
@@ -195,7 +196,7 @@ class TestTurns:
         return turn
 
     def later(self, switching: Switching, turn: Turn) -> Advice:
-        return switching.advise(ask_of(replace(turn, id="later", kind="continuation")))
+        return switching.advise(ask_of(structs.replace(turn, id="later", kind="continuation")))
 
     def test_an_answer_elsewhere_keeps_its_question_there(self) -> None:
         switching, turn = Switching(), self.moved(attempt("groq"))
@@ -205,7 +206,7 @@ class TestTurns:
 
     def test_a_try_that_failed_sends_the_rest_home(self) -> None:
         turn = self.moved(attempt("groq", "http_500"), attempt("anthropic"))
-        turn.candidates[0] = replace(turn.candidates[0], state="failed")
+        turn.candidates[0] = structs.replace(turn.candidates[0], state="failed")
         switching = Switching()
         switching.went(ask_of(turn), GROQ)
         ended(switching, turn)
@@ -220,7 +221,7 @@ class TestTurns:
 
     def test_a_provider_that_was_busy_has_not_failed(self) -> None:
         turn = self.moved(attempt("anthropic"))
-        turn.candidates[0] = replace(turn.candidates[0], state="unavailable")
+        turn.candidates[0] = structs.replace(turn.candidates[0], state="unavailable")
         switching = Switching()
         switching.went(ask_of(turn), GROQ)
         ended(switching, turn)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hand_session import GROQ, PRICES
 from hand_week import BACKGROUND, CALLS, QUESTIONS_TOO, SESSIONS, Call, cost, week
+from msgspec.structs import replace
 from past_turns import past
 
 from providers.pricing import Prices
@@ -115,7 +116,7 @@ def test_the_short_example_of_the_guide() -> None:
     assert [f"{value:.4f}" for value in sums] == ["0.0448", "0.1658", "0.1370", "0.1797"]
     table["routes"]["planning"] = ["baseline"]
     assert f"{run([steps[0], question, steps[1], *titles], table).total.after:.4f}" == "0.0356"
-    safe = question._replace(at=steps[0].at + 200)
+    safe = replace(question, at=steps[0].at + 200)
     table["routes"]["planning"] = [f"groq/{GROQ}"]
     assert run([steps[0], safe, steps[1], *titles], table).total.moved == 5
 
@@ -130,7 +131,8 @@ def test_and_back_again() -> None:
         home = turn.cost_usd or 0.0
         there = (turn.prompt_tokens * 0.8 * 0.15 + (turn.output_tokens or 0) * 0.6) / 1e6
         turns.append(
-            turn._replace(
+            replace(
+                turn,
                 provider="groq",
                 model_served=GROQ,
                 cost_usd=there,

@@ -4,16 +4,22 @@ python tests/soak/figures.py truncations 100000     silent ones among so many fa
 python tests/soak/figures.py kills 200              rows lost or doubled over so many kill -9
 python tests/soak/figures.py cancels 500            ms until the vendor's connection is closed
 python tests/soak/figures.py failover 300           ms added by a vendor that fails, p50 and p95
-python tests/soak/figures.py all                    these four
+python tests/soak/figures.py down 3000              answered with the first vendor down
+python tests/soak/figures.py shedding 500           ms until a refusal because of the load
+python tests/soak/figures.py drain 5                streams that a stop lets end
+python tests/soak/figures.py all                    all of these
+
+FIGURES_SECONDS ends each of the long ones after so long, with what it has by then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -36,6 +42,7 @@ from gateway_process import GatewayHome
 from scripted_upstream import ScriptedUpstream, chunk, hang, reset, send, steps
 from vendor_replies import events
 
+from tests.soak import pressure
 from tests.soak._vendor import (
     CLIENTS,
     REPLY,
@@ -51,6 +58,7 @@ from tests.soak._vendor import (
 from tests.soak.soak import Report, settings
 
 STREAMS = 32
+LONGEST_S = float(os.environ.get("FIGURES_SECONDS", "inf"))
 
 
 def _native(urls: Mapping[str, str]) -> str:
@@ -78,7 +86,7 @@ async def truncations(count: int, report: Report) -> None:
         begun = now()
 
         async def client(number: int) -> None:
-            while sum(vendor.injected.values()) < count:
+            while sum(vendor.injected.values()) < count and now() - begun < LONGEST_S:
                 await crowd.ask(lanes[number % 3], streamed=True)
                 if crowd.asked % 5_000 == 0:
                     print(f"  {crowd.asked:,} so far, silent: {len(crowd.log.silent)}", flush=True)
@@ -108,9 +116,11 @@ async def kills(rounds: int, report: Report) -> None:
             home.write_config(settings(dict.fromkeys(names, upstream.base_url)))
             turns: dict[str, str] = {}
             slowest = 0.0
-            for number in range(rounds):
+            number, since = 0, now()
+            while number < rounds and now() - since < LONGEST_S:
                 if number and number % 20 == 0:
                     print(f"  {number} so far", flush=True)
+                number += 1
                 begun = now()
                 async with home.serve() as gateway:
                     slowest = max(slowest, now() - begun)
@@ -135,7 +145,7 @@ async def kills(rounds: int, report: Report) -> None:
     lost = len(turns.keys() - found.keys())
     wrong = sum(how == "good" and found.get(t) != "completed" for t, how in turns.items())
     add = report.add
-    print(f"  {len(turns):,} turns known to clients, {len(rows):,} rows, {rounds} kills")
+    print(f"  {len(turns):,} turns known to clients, {len(rows):,} rows, {number} kills")
     add("rows lost", lost, "= 0", lost == 0)
     add("rows twice", len(rows) - len(found), "= 0", len(rows) == len(found))
     still_open = sum(status == "open" for status in found.values())
@@ -224,18 +234,26 @@ async def _timed(lane: Lane, count: int, script: object, _: None) -> list[float]
     return took
 
 
-WHAT = {"truncations": 100_000, "kills": 200, "cancels": 500, "failover": 300}
+FIGURES: Mapping[str, tuple[int, Callable[[int, Report], Awaitable[None]]]] = {
+    "truncations": (100_000, truncations),
+    "kills": (200, kills),
+    "cancels": (500, cancels),
+    "failover": (300, failover),
+    "down": (3_000, pressure.down),
+    "shedding": (500, pressure.shedding),
+    "drain": (5, pressure.drain),
+}
 
 
 async def main(arguments: list[str]) -> int:
     """One figure, or all; 0 when they are as they must be."""
     what = arguments[0] if arguments else "all"
     report = Report()
-    for name, count in WHAT.items():
+    for name, (count, measure) in FIGURES.items():
         if what in (name, "all"):
             count = int(arguments[1]) if len(arguments) > 1 else count
             print(f"{name} {as_text(count)}", flush=True)
-            await globals()[name](count, report)
+            await measure(count, report)
     return 0 if report.holds else 1
 
 

@@ -10,6 +10,7 @@ import os
 import string
 from pathlib import Path
 
+from rich.color_triplet import ColorTriplet
 from rich.segment import Segment
 from rich.style import Style
 
@@ -56,6 +57,37 @@ def _look(style: Style | None) -> str:
         name for name in ("bold", "dim", "italic", "reverse", "underline") if getattr(style, name)
     ]
     return " ".join(parts)
+
+
+def least_contrast(strips: Strips) -> float:
+    """The least contrast (WCAG 2) of any text with its background; rules do not count."""
+    pairs = {
+        (_shown(segment.style, fore=True), _shown(segment.style, fore=False))
+        for strip in strips
+        for segment in strip
+        if segment.style is not None and any(map(str.isalnum, segment.text))
+    }
+    return min(_contrast(fore, back) for fore, back in pairs)
+
+
+def _shown(style: Style, *, fore: bool) -> ColorTriplet:
+    """The colour of a style's signs, or of what is behind them."""
+    colour = style.color if fore != bool(style.reverse) else style.bgcolor
+    assert colour is not None
+    return colour.get_truecolor()
+
+
+def _contrast(one: ColorTriplet, other: ColorTriplet) -> float:
+    high, low = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: ColorTriplet) -> float:
+    parts = [value / 255 for value in colour]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def compare(name: str, sections: dict[str, list[str]]) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import case_drivers
 import pytest
 from gateway_process import Call as RawCall
 from gateway_process import GatewayHome, GatewayProcess, until
@@ -253,6 +254,9 @@ class Lane:
     client: Protocol
     provider: Protocol
     name: str
+    is_driven: bool = False
+    """Whether ``run`` also plays a case with an SDK and within an agent's session."""
+    _before: int = 0
 
     @property
     def upstream(self) -> ScriptedUpstream:
@@ -340,31 +344,80 @@ class Lane:
             assert got.status == 200, got.body
 
     async def run(self, case: Case, *, streamed: bool = True) -> Got:
-        """Play one case and check everything."""
-        world, seen = self.world, case.seen
-        await world.anew(self.name)
-        if case.retries:
-            await self.refill(case.retries)
-            await world.anew()
-        if case.fresh:
-            await self.upstream.drop_all()
-        before = len(self.upstream.requests)
-        scripts = case.scripts if isinstance(case.scripts, Sequence) else [case.scripts] * 9
-        self.play(*scripts)
-        async with self.upstream.away() if case.away else nullcontext():
+        """Play one case with every driver that can, raw HTTP the last, and check everything."""
+        outcome = None
+        if self.is_driven and case.body is None and not case.unseen:
+            outcome = await self._run_by_sdk(case, streamed=streamed)
+            if streamed or self.client is not R:
+                await self._run_in_session(case, streamed=streamed)
+        await self._prepare(case)
+        async with self._faulty(case):
             got = await self.ask(
                 streamed=streamed, headers=case.headers, body=case.body, **dict(case.ask)
             )
-        (turn,) = await world.settle(1)
+        await self._judge(case)
         self.check(case, got, streamed=streamed)
+        if outcome is not None:
+            case_drivers.check_outcome(outcome, case, got)
+        return got
+
+    async def _run_by_sdk(self, case: Case, *, streamed: bool) -> case_drivers.Outcome:
+        """The case with the official SDK as the client."""
+        await self._prepare(case)
+        async with self._faulty(case):
+            outcome = await case_drivers.by_sdk(
+                self, case, streamed=streamed, key=GATEWAY_KEY, prompt=PROMPT
+            )
+        await self._judge(case)
+        assert not [s for s in SECRETS if s in outcome.error], "a key in the exception"
+        return outcome
+
+    async def _run_in_session(self, case: Case, *, streamed: bool) -> None:
+        """The case in the middle of an agent's session, which then goes on."""
+        await self._prepare(case)
+        session = case_drivers.session_of(self, PROMPT)
+        await session.begin(case.ask, streamed=streamed)
+        await self.world.settle(session.asked)
+        await self.world.anew()
+        if case.fresh:
+            await self.upstream.drop_all()
+        async with self._faulty(case):
+            got = await session.meet(case.headers)
+        await self._judge(case)
+        self.check(case, got, streamed=streamed)
+        await self.world.anew(self.name)
+        await session.repeat()
+        await self.world.settle(1)
+
+    async def _prepare(self, case: Case) -> None:
+        """Nothing has happened yet, and what the case needs is affordable."""
+        await self.world.anew(self.name)
+        if case.retries:
+            await self.refill(case.retries)
+            await self.world.anew()
+        if case.fresh:
+            await self.upstream.drop_all()
+
+    @asynccontextmanager
+    async def _faulty(self, case: Case) -> AsyncIterator[None]:
+        """The vendor behaves as the case says; the requests that it gets must be on record."""
+        self._before = len(self.upstream.requests)
+        scripts = case.scripts if isinstance(case.scripts, Sequence) else [case.scripts] * 9
+        self.play(*scripts)
+        async with self.upstream.away() if case.away else nullcontext():
+            yield
+
+    async def _judge(self, case: Case) -> None:
+        """What must be on record of the one request that met the case."""
+        world, seen = self.world, case.seen
+        (turn,) = await world.settle(1)
         assert (turn["status"], turn["http_status"]) == (seen.turn, seen.status), turn
         assert tuple(outcome for _, outcome, _ in turn["attempts"]) == seen.outcomes, turn
         used = [a for a in turn["attempts"] if a[0] == self.name and a[1] not in _NOT_SENT]
-        sent = len(self.upstream.requests) - before
+        sent = len(self.upstream.requests) - self._before
         assert sent == len(used) + case.unseen, "requests nobody recorded"
         health = await world.provider(self.name)
         assert (health["failures"], health["breaker"]) == (seen.failures, "closed"), health
-        return got
 
     def check(self, case: Case, got: Got, *, streamed: bool) -> None:
         """What the client saw."""

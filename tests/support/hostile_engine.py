@@ -12,11 +12,57 @@ from screen_text import strips_of
 from textual.strip import Strip
 
 from server import events
-from server.engine import Snapshot
+from server.engine import CommandResult, Snapshot
 from server.record import Saving
 from tui.app import GatewayApp
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+_SUMS = {
+    "name": "x", "turns": 3, "projected": 2, "cost_usd": 1.0, "saved_usd": -0.5, "losses": 1,
+    "saved_low_usd": -1.0, "saved_high_usd": 0.5, "unpriced": 1,
+}  # fmt: skip
+_PREVIEW = {
+    "turns": 9, "stays": 3, "moves": [
+        {"route": "x", "kind": "x", "provider": "x", "model": "x", "state": state, "turns": 2,
+         "input_tokens": 9, "usd": 0.1, "low_usd": -0.1, "high_usd": 0.2, "key_env": "x"}
+        for state in ("would_move", "needs_key", "observed", "x")
+    ],
+}  # fmt: skip
+_ANSWERS: dict[str, dict[str, Any]] = {
+    "request": {
+        "previous": "x", "previous_at": 1.0, "kept_blocks": 1, "kept_tokens": 3, "tokens": 10,
+        "has_text": True, "why": "x",
+        "change": {"part": "messages", "index": 1, "how": "x", "label": "x", "lost_tokens": 7},
+        "difference": {"index": 1, "name": "x", "offset": 4, "how": "changed", "lines": ["x", "x"]},
+        "blocks": [
+            {"part": part, "title": "x", "label": "x", "role": "x", "text": "x", "chars": 9}
+            for part in ("tools", "system", "messages")
+        ],
+    },
+    "report": {
+        "turns": 5, "total": _SUMS, "losses": ["x", "x"],
+        "by": {name: [_SUMS, _SUMS] for name in ("day", "route", "kind", "model", "project", "session")},
+        "cold": {"turns": 1, "usd": 1.0, "causes": [{"cause": "x", "turns": 1, "usd": 1.0}]},
+        "prefix": {"parts": [{"name": "x", "tokens": 9, "usd_per_turn": 0.1}]},
+        "advice": [{"text": "x", "usd": 1.0, "low_usd": 0.5, "high_usd": 2.0}],
+    },
+    "sent": {"sent": [{"provider": "x", "kind": "x", "turns": 3, "bytes": 9}]},
+    "sessions": {
+        "lines": [
+            {"session": "x", "agent": agent, "project": "x", "client": "x", "payers": ["x"],
+             "context_provider": "x", "context_model": "x", "turns": 3, "cost_usd": 1.0,
+             "last_at": 1.0, "first_at": 0.5}
+            for agent in (None, "x")
+        ]
+    },
+    "session_turns": {"turns": []},
+    "preview_live": _PREVIEW,
+    "check_route": {"before": _PREVIEW, "after": _PREVIEW},
+}  # fmt: skip
+"""In the shapes of the gateway; each ``x`` becomes the hostile text."""
+_WORDS_OF_OURS = {"id", "status", "phase", "type", "part", "how", "state"}
 
 
 class HostileEngine(FakeEngine):
@@ -28,8 +74,7 @@ class HostileEngine(FakeEngine):
         if isinstance(value, str):
             return self.text
         if isinstance(value, dict):
-            kept = {"id", "status", "phase", "type"}
-            return {k: v if k in kept else self.spoil(v) for k, v in value.items()}
+            return {k: v if k in _WORDS_OF_OURS else self.spoil(v) for k, v in value.items()}
         if isinstance(value, list):
             return [self.spoil(item) for item in value]
         return value
@@ -37,6 +82,12 @@ class HostileEngine(FakeEngine):
     async def turn(self, turn_id: str) -> dict[str, Any] | None:
         detail = await super().turn(turn_id)
         return None if detail is None else self.spoil(detail)
+
+    async def command(self, name: str, /, **arguments: Any) -> CommandResult:
+        """Every answer of ``server.views`` and of the questions, with a text in every field."""
+        self.commands.append((name, arguments))
+        data = self.spoil(_ANSWERS.get(name))
+        return CommandResult(data is not None, self.text, data)
 
     async def snapshot(self) -> Snapshot:
         spoiled = await super().snapshot()

@@ -1,21 +1,27 @@
 """Renders the README's pictures from the real program on the demo's traffic: ``make pictures``.
 
 The real gateway plays the demo's first minutes on a quicker clock, the real screens watch it, and
-each picture is what a terminal of that size would show. Written as SVG without web fonts.
+each picture is what a terminal of that size would show. Written as SVG without web fonts. The one
+with an agent has the real Claude Code in a home made for it, which npm fetches the first time; it
+asks the demo's vendor. Without npm that picture stays as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import html
+import os
 import re
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import real_claude
+from screen_text import text_of
+from seeded_clients import path_with, seed_claude
 from textual.pilot import Pilot
 
 from server.clock import SystemClock
@@ -24,6 +30,9 @@ from server.gateway import Gateway
 from server.listen import BindError, bind
 from server.settings_file import Flags
 from tui.app import GatewayApp, QuitReason
+from tui.front import preparer
+from tui.screens.start_agent import StartAgent
+from tui.terminal.engine import VTEngine
 from tui.theme import DARK, LIGHT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,16 +90,21 @@ ALBUM = (
     Picture("routes", 88, keys=("4", "j", "j")),
     Picture("sessions", 96, keys=("w",)),
     Picture("live-light", 110, theme=LIGHT.name),
+    Picture("routes-edit", 116, keys=("4", *"jj", "e")),
+    Picture("going-live", 120, keys=("s",)),
 )
+AGENT = Picture("agents", 30, size=(120, 40))
+QUESTION = "Where are the columns of the report set?"
+PATIENCE_S = 60.0
 
 
 @asynccontextmanager
-async def demo() -> AsyncIterator[Gateway]:
-    """A gateway at work on the demo's traffic."""
+async def demo(*, is_demo: bool = True) -> AsyncIterator[Gateway]:
+    """A gateway at work on the demo's traffic; one that calls itself a demo starts no agent."""
     clock = QuickClock()
     async with demo_home(Flags(), clock) as loaded:
         gateway = Gateway(
-            loaded, env={}, secret=b"p" * 32, instance="pictures", clock=clock, is_demo=True
+            loaded, env={}, secret=b"p" * 32, instance="pictures", clock=clock, is_demo=is_demo
         )
         await gateway.start(_usual_address())
         try:
@@ -114,7 +128,67 @@ async def take(gateway: Gateway, picture: Picture) -> str:
         began = gateway.clock.time() - AFTERNOON
         await gateway.clock.sleep(max(0.0, picture.at - began))
         await _press(pilot, picture.keys)
+        await _until(lambda: "Trying it on" not in text_of(app), "the effect is not known")
         return plain(app.export_screenshot(title="sbgw-tui --demo"))
+
+
+async def take_agent(gateway: Gateway, picture: Picture, claude: Path) -> str:
+    """The picture with Claude Code in a pane, after one question and its answer."""
+    with tempfile.TemporaryDirectory(prefix="sbgw-demo-") as folder:
+        home = Path(folder)
+        project = home / "lighthouse"
+        project.mkdir()
+        env = seed_claude(home, project, real_claude.VERSION) | {
+            "HOME": str(home), "PATH": path_with(claude), "LANG": "C.UTF-8",
+        }  # fmt: skip
+        before = os.environ["HOME"]
+        os.environ["HOME"] = str(home)
+        try:
+            app = GatewayApp(gateway, clock=gateway.clock, theme=picture.theme)
+            app.prepare, app.folder = preparer(gateway.loaded, env), project
+            async with app.run_test(size=picture.size) as pilot:
+                await _ask_agent(app, pilot)
+                return plain(app.export_screenshot(title="sbgw-tui"))
+        finally:
+            os.environ["HOME"] = before
+
+
+async def _ask_agent(app: GatewayApp, pilot: Pilot[QuitReason]) -> None:
+    await _until(lambda: app.state.gateway.url is not None, "the gateway does not answer")
+    await pilot.press("c")
+    await _until(lambda: isinstance(app.screen, StartAgent), "no question for the folder")
+    await pilot.press("enter")
+
+    def engine() -> VTEngine | None:
+        chosen = app._shared.panes.chosen
+        return chosen.session.engine if chosen is not None else None
+
+    def shows(text: str) -> bool:
+        found = engine()
+        if found is None:
+            return False
+        rows = found.rows(range(found.size[1]))
+        return any(text in "".join(part for part, _ in runs) for _, runs in rows)
+
+    await _until(lambda: shows("❯"), "Claude Code has no prompt")
+    for letter in QUESTION:
+        await pilot.press(
+            "space" if letter == " " else letter if letter != "?" else "question_mark"
+        )
+    await _until(lambda: shows(QUESTION), "the question was not typed")
+    await pilot.press("enter")
+    await _until(lambda: shows("no model to ask"), "there was no answer")
+    await asyncio.sleep(0.6)
+    await pilot.pause()
+
+
+async def _until(is_so: Callable[[], bool], what: str) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_so():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise SystemExit(what) from None
 
 
 async def _press(pilot: Pilot[QuitReason], keys: tuple[str, ...]) -> None:
@@ -162,6 +236,10 @@ async def main() -> None:
     """Write all pictures, or none."""
     async with demo() as gateway:
         album = {picture.name: await take(gateway, picture) for picture in ALBUM}
+    if (claude := real_claude.install()) is not None:
+        async with demo(is_demo=False) as gateway:
+            await gateway.clock.sleep(AGENT.at)
+            album[AGENT.name] = await take_agent(gateway, AGENT, claude)
     if broken := [name for name, svg in album.items() if shows_failure(svg)]:
         raise SystemExit(f"the program does not work, see {', '.join(broken)}")
     PICTURES.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ START = 1_800_000_000.0
 
 def past(at: float = 0.0, **changes: Any) -> Past:
     """A turn answered at Anthropic ``at`` seconds after the start; a dollar if not said."""
-    fields: dict[str, Any] = dict.fromkeys(Past._fields) | {
+    fields: dict[str, Any] = dict.fromkeys(Past.__struct_fields__) | {
         "id": f"t{at:g}",
         "at": START + at,
         "status": "completed",
@@ -31,4 +31,4 @@ def past(at: float = 0.0, **changes: Any) -> Past:
         "unpriced": 0,
         "features": Seen(),
     }
-    return Past._make((fields | changes).values())
+    return Past(**(fields | changes))

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 _PAUSE_S = 0.03
 _numbers = itertools.count()
 

@@ -19,6 +19,7 @@ from tui.screens.confirm import ConfirmQuit
 from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
 from tui.screens.live import LiveScreen
+from tui.theme import THEMES
 from tui.widgets.live_list import LiveList
 
 SIZES = [(60, 20), (80, 24), (120, 40), (160, 48)]
@@ -752,9 +753,9 @@ async def test_a_screen_too_small_shows_one_line(engine: FakeEngine) -> None:
         for size in ((59, 30), (100, 14), (40, 5), (20, 2), (1, 1)):
             await resize(app, size)
             lines = lines_of(app)
-            assert size[0] < 40 or "SHADOW  1 in flight" in lines[0]
-            assert not any("STATE" in line for line in lines)
-            assert len([line for line in lines if line.strip()]) <= 2
+            assert size[0] < 40 or "SHADOW   1 in flight" in lines[0]
+            assert not any("Savings" in line or "? help" in line for line in lines)
+            assert any("STATE" in line for line in lines) == (size[0] > 46)
         await resize(app, SMALLEST)
         assert "STATE" in text_of(app)
 
@@ -815,11 +816,24 @@ async def test_every_theme_repaints_the_rows(engine: FakeEngine, clock: FakeCloc
         await settle(app)
         assert app.theme == "sbgw-light"
         seen = [colours()]
-        for theme in ("sbgw-dark", "nord", "ansi-dark"):
+        for theme in ("sbgw-dark", "nord", "sbgw-ansi"):
             app.theme = theme
             await settle(app)
             seen.append(colours())
         assert len(set(seen)) == 4
+
+
+@pytest.mark.parametrize("theme", [theme.name for theme in THEMES])
+async def test_the_program_starts_in_every_theme_of_its_own(
+    engine: FakeEngine, clock: FakeClock, theme: str
+) -> None:
+    app = app_of(engine, theme=theme)
+    async with app.run_test(size=(80, 24)):
+        await fill(engine, clock, 3)
+        await settle(app)
+        assert "● ok" in text_of(app)
+        await press(app, "s", "n", "slash", "x", "escape", "q")
+        assert app.is_running or app.return_value is QuitReason.QUIT
 
 
 async def test_the_paint_timer_runs_by_itself(engine: FakeEngine) -> None:

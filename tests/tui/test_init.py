@@ -18,6 +18,9 @@ from doctor_home import GROQ_KEY, MODELS, free_port, model_list, vendor
 from gateway_process import PATIENCE_S, program, run_program
 from settings_home import SettingsHome
 
+from server.clock import SystemClock
+from server.instance import InstanceLock
+from server.paths import find_paths
 from server.settings_env import read_env_file
 from tui.init import Wanted, new_gateway_key, problem_with, wanted
 
@@ -72,6 +75,28 @@ def test_flags_take_values_from_the_environment_and_from_stdin(tmp_path: Path) -
     for secret in (PIPED, "csk-line-1", key):
         assert secret.encode() not in done.stderr
     assert b"GROQ_API_KEY is set in your environment as well" in done.stderr
+    assert b"next: sbgw-tui claude" in done.stderr
+
+
+def test_a_gateway_that_runs_is_to_start_anew(tmp_path: Path) -> None:
+    home = _home(tmp_path)
+    lock = InstanceLock(find_paths(home.env, home.cwd), SystemClock())
+    with lock:
+        set_one = _init(home, "--set", "GROQ_API_KEY=-", "--offline", "--no-doctor", stdin=b"gsk-1")
+        nothing = _init(home, "--yes", "--offline", "--no-doctor")
+    assert b"has the values from before: sbgw-tui restart" in set_one.stderr
+    assert b"restart" not in nothing.stderr
+
+
+def test_a_missing_key_of_ones_own_can_be_made(tmp_path: Path) -> None:
+    """The settings are refused without it, and this is what makes it."""
+    home = _home(tmp_path)
+    home.config('[server]\nhost = "0.0.0.0"\n')
+    done = _init(home, "--random-key", "--offline", "--no-doctor")
+    assert done.returncode == 0, done.stderr
+    assert list(_saved(home)) == ["STACKBILT_GATEWAY_KEY"]
+    home.config("[server]\nhots = 1\n")
+    assert _init(home, "--random-key", "--offline", "--no-doctor").returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from turn_factory import NOON, finished
 
 from providers.types import Payer, Usage
 from server.ledger_history import history, how_many
+from server.ledger_scores import Scored, score_row
 from server.paths import find_paths
 from server.record import Proposal, Saving, Turn
 from tui.cli import main
@@ -147,6 +151,9 @@ def test_the_page_stands_alone(ledger: Path, capsys: pytest.CaptureFixture[str])
     page = ledger.parent / "page.html"
     assert ran(capsys, "report", "--since", "all", "--html", str(page)) == ""
     text = page.read_text()
+    assert text.count('class="range"') == 2, "each kind with a projection has its range"
+    assert "list price of a login" in text
+    assert "from 1 turn that did move" in text
     seen = _Page()
     seen.feed(text)
     assert "script" not in seen.tags
@@ -154,6 +161,39 @@ def test_the_page_stands_alone(ledger: Path, capsys: pytest.CaptureFixture[str])
     assert seen.tags.count("svg") == 2
     assert "prefers-color-scheme: dark" in text
     assert "\x1b" not in text
+
+
+def test_what_comparisons_measured_is_told(
+    ledger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = [score(n, is_good=n % 8 != 0) for n in range(40)]
+    with contextlib.closing(sqlite3.connect(ledger)) as conn, conn:
+        for row in scores:
+            names = ", ".join(row)
+            marks = ", ".join(f":{name}" for name in row)
+            conn.execute(f"INSERT INTO verifications ({names}) VALUES ({marks})", row)
+    out = ran(capsys, "backtest", "--since", "all")
+    words = "5 of 40 answers of groq/openai/gpt-oss-120b to title were not good enough"
+    assert words in out
+    assert "so 12% (5% to 26%) are reckoned" in out
+    assert words in ran(capsys, "report", "--since", "all")
+
+
+def score(number: int, *, is_good: bool) -> Mapping[str, Any]:
+    made = Scored(
+        turn_id=f"gw_{number}",
+        at=NOON + number,
+        kind="title",
+        route="summary",
+        provider="groq",
+        model="openai/gpt-oss-120b",
+        source="shadow",
+        passed=is_good,
+        hard=False,
+        checks={},
+        figures={},
+    )
+    return score_row(made).values
 
 
 def test_without_a_record_it_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

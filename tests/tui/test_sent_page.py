@@ -88,3 +88,8 @@ async def test_the_providers_screen_tells_of_it() -> None:
         await settle(app)
         assert "sent in 30 days:  Anthropic 9" in text_of(app)
         assert "LEFT THIS MACHINE FOR ANTHROPIC" in text_of(app)
+
+
+@pytest.mark.parametrize("address", ["http://[red", "[", "http://[::1", "://", ""])
+def test_an_address_that_is_none_names_nobody(address: str) -> None:
+    assert sent_page.company("mine", {"base_url": address}) == "mine"

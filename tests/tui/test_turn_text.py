@@ -62,17 +62,17 @@ def test_what_a_reader_looks_for() -> None:
         "2.99s from 0.01s, first byte 1.00s; 81.2 kB up, 0 B down",
         "cache read        81.2k     $0.0406",
         "cost" + 24 * " " + "$0.0754",
-        "because     the last message holds a tool result",
+        "because      the last message holds a tool result",
         "groq/gpt-oss-120b                   ≈$0.0021  no key",
         "GROQ_API_KEY is not set",
         "anthropic/claude-opus-5-5                  –  where it goes unmoved",
         "anthropic tokens: 382 of 400 left, reset 2030-01-01",
-        "client      claude-code 2.1.330",
-        "project     /home/user/src/shop",
-        "paid by     gateway's key",
-        f"turn        {turn.id}",
-        "upstream    req_000001",
-        "usage       reported by the provider",
+        "client       claude-code 2.1.330",
+        "project      /home/user/src/shop",
+        "paid by      gateway's key",
+        f"turn         {turn.id}",
+        "upstream     req_000001",
+        "usage        reported by the provider",
     ):
         assert part in text, part
 
@@ -93,7 +93,7 @@ def test_an_unknown_cost_is_unknown_and_says_why() -> None:
 
 def test_list_price_and_estimates_say_so() -> None:
     text = page(finished(payer=Payer.LOGIN, cost_is_estimate=True).detail())
-    assert "≈$0.0754 estimate list price, not billed" in text
+    assert "≈$0.0754 estimate, list price, not billed" in text
 
 
 def test_a_failed_attempt_before_the_one_that_served() -> None:

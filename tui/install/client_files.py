@@ -7,7 +7,6 @@ Sources: the documentation of Claude Code (``env`` in ``settings.json``), of its
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from tui.codex_setup import PROVIDER, codex_home, read_codex_setup
+from tui.install import jsonc
 
 BASE_URL = "ANTHROPIC_BASE_URL"
 
@@ -41,16 +41,23 @@ class ClientFile:
     values: Callable[[Mapping[str, str], Mapping[str, Any], str], dict[Slot, Any]]
     """From the environment, the file's content and the gateway's URL: what is to stand where."""
     is_toml: bool = False
+    takes_comments: bool = False
+    """Whether the program reads JSON with comments and trailing commas."""
 
     def parse(self, text: str) -> dict[str, Any]:
         """The content; ``UnreadableError``."""
         try:
-            found = tomllib.loads(text) if self.is_toml else json.loads(text or "{}")
+            found = self._parsed(text)
         except ValueError as error:
             raise UnreadableError(f"it cannot be read: {error}") from error
         if not isinstance(found, dict):
             raise UnreadableError("it holds no table")
         return found
+
+    def _parsed(self, text: str) -> Any:
+        if self.is_toml:
+            return tomllib.loads(text)
+        return jsonc.parse(text) if self.takes_comments else json.loads(text or "{}")
 
     def put(self, text: str, values: Mapping[Slot, Any]) -> str:
         """``text`` with these values, ``None`` removing one; the rest of it stays as it is."""
@@ -62,7 +69,7 @@ class ClientFile:
             except TOMLKitError as error:
                 raise UnreadableError(f"it cannot be changed: {error}") from error
         else:
-            after = json.dumps(wanted, indent=_indent(text), ensure_ascii=False) + "\n"
+            after = jsonc.changed(text, wanted)
         if self.parse(after) != wanted:
             raise UnreadableError("changing it would change more than asked for")
         return after
@@ -98,13 +105,6 @@ def _with(content: Any, values: Mapping[Slot, Any]) -> Any:
             if not parents[depth]:
                 parents[depth - 1].pop(slot[depth - 1], None)
     return content
-
-
-def _indent(text: str) -> int | str:
-    found = re.search(r"\n([ \t]+)\S", text)
-    if found is None:
-        return 2
-    return "\t" if "\t" in found[1] else len(found[1])
 
 
 def gateway_url(host_url: str, key: str) -> str:
@@ -159,7 +159,8 @@ _VSCODE_SLOT = ("claudeCode.environmentVariables",)
 
 
 def _vscode_values(env: Mapping[str, str], content: Mapping[str, Any], url: str) -> dict[Slot, Any]:
-    before = value_at(content, _VSCODE_SLOT) or []
+    found = value_at(content, _VSCODE_SLOT)
+    before = [] if found is None else found
     if not isinstance(before, list):
         raise UnreadableError(f"{_VSCODE_SLOT[0]} is not a list there")
     others = [v for v in before if not (isinstance(v, dict) and v.get("name") == BASE_URL)]
@@ -171,7 +172,9 @@ CLIENTS: Mapping[str, ClientFile] = {
     for client in (
         ClientFile("claude", "Claude Code", _claude_path, _claude_values),
         ClientFile("codex", "Codex", _codex_path, _codex_values, is_toml=True),
-        ClientFile("vscode", "Claude Code in VS Code", _vscode_path, _vscode_values),
+        ClientFile(
+            "vscode", "Claude Code in VS Code", _vscode_path, _vscode_values, takes_comments=True
+        ),
     )
 }
 

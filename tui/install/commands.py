@@ -141,9 +141,12 @@ def disconnect(ctx: click.Context, client: str, yes: bool) -> int:
         change = plan_disconnect(CLIENTS[client], loaded.paths)
         for name in change.kept:
             say(f"{name} was changed since and stays")
-        return _carry_out(ctx, client, change, yes, key)
+        code = _carry_out(ctx, client, change, yes, key)
     except ConnectError as error:
         raise click.ClickException(str(error)) from error
+    if code == 0:
+        say(f"{CLIENTS[client].title} no longer uses the gateway, from its next start on")
+    return code
 
 
 def _carry_out(ctx: click.Context, client: str, change: Change, yes: bool, secret: str) -> int:

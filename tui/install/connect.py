@@ -6,6 +6,7 @@ so that ``disconnect`` works after the user has changed other things in the file
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -40,6 +41,8 @@ class Change:
     """What is kept of it; ``None`` forgets what was kept."""
     kept: tuple[str, ...] = ()
     """Values that were changed by somebody else since, and stay."""
+    folders: tuple[Path, ...] = ()
+    """Folders that connecting made, innermost first; without the file they go too."""
 
     @property
     def is_one(self) -> bool:
@@ -96,6 +99,7 @@ def plan_connect(
         "path": str(path),
         "after": hashlib.sha256(after).hexdigest(),
         "existed": before is not None,
+        "folders": [str(folder) for folder in path.parents if not folder.exists()],
         "values": [[list(s), value_at(content, s), v] for s, v in values.items()],
     }
     return Change(path, before, after, record)
@@ -113,7 +117,8 @@ def plan_disconnect(client: ClientFile, paths: Paths) -> Change:
     backup = _backup_of(path)
     if hashlib.sha256(before).hexdigest() == record["after"]:
         if not record["existed"]:
-            return Change(path, before, None, None)
+            made = tuple(Path(folder) for folder in record.get("folders", ()))
+            return Change(path, before, None, None, folders=made)
         if backup.exists():
             return Change(path, before, _read(backup)[0], None)
     try:
@@ -121,8 +126,11 @@ def plan_disconnect(client: ClientFile, paths: Paths) -> Change:
         values: dict[Slot, Any] = {}
         kept: list[str] = []
         for slot, was, put in record["values"]:
-            if value_at(content, tuple(slot)) == put:
+            there = value_at(content, tuple(slot))
+            if there == put:
                 values[tuple(slot)] = was
+            elif _holds(there, was, put):
+                values[tuple(slot)] = _taken_back(there, was, put)
             else:
                 kept.append(".".join(slot))
         return Change(path, before, client.put(text, values).encode(), None, tuple(kept))
@@ -130,6 +138,25 @@ def plan_disconnect(client: ClientFile, paths: Paths) -> Change:
         raise ConnectError(
             f"{path}: {error}\nas it was before is kept in {backup}; put it back by hand"
         ) from error
+
+
+def _holds(there: Any, was: Any, put: Any) -> bool:
+    """Whether ``there`` is a list that was changed since, with our entries still in it."""
+    ours = _ours(was, put)
+    return isinstance(there, list) and bool(ours) and all(entry in there for entry in ours)
+
+
+def _taken_back(there: list[Any], was: Any, put: Any) -> list[Any] | None:
+    """``there`` without our entries, and with those that ours replaced."""
+    ours = _ours(was, put)
+    replaced = [entry for entry in was or [] if entry not in put]
+    return [*(entry for entry in there if entry not in ours), *replaced] or was
+
+
+def _ours(was: Any, put: Any) -> list[Any]:
+    if not isinstance(put, list) or not isinstance(was, list | None):
+        return []
+    return [entry for entry in put if entry not in (was or [])]
 
 
 def apply(client: ClientFile, change: Change, paths: Paths) -> None:
@@ -144,6 +171,7 @@ def apply(client: ClientFile, change: Change, paths: Paths) -> None:
         if change.record is None:
             backup.unlink(missing_ok=True)
             _remember(paths, client.name, None)
+            _remove_empty(change.folders)
     except OSError as error:
         where = error.filename or change.path
         raise ConnectError(f"cannot write {where}: {error.strerror}") from error
@@ -157,6 +185,13 @@ def _write(change: Change) -> None:
     change.path.parent.mkdir(parents=True, exist_ok=True)
     private_files.replace(change.path, change.after)
     change.path.chmod(mode)
+
+
+def _remove_empty(folders: tuple[Path, ...]) -> None:
+    for folder in folders:
+        # One that somebody has put something into since is theirs.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _path(client: ClientFile, env: Mapping[str, str]) -> Path:

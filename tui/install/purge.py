@@ -61,7 +61,7 @@ def plan(paths: Paths, choice: Choice) -> list[str]:
         whose = f"of session {choice.session}"
     elif choice.project is not None:
         whose = f"of project {choice.project}"
-    lines = [f"{turns} turns {whose}"]
+    lines = [f"{turns} turn{'' if turns == 1 else 's'} {whose}"]
     folder = capture_files.folder_of(paths.state_dir)
     kept = capture_files.matching(folder, session=choice.session, project=choice.project)
     if bodies := len(list(kept)):

@@ -145,7 +145,7 @@ def status(ctx: click.Context, as_data: bool) -> int:
     from server.clock import SystemClock
     from server.instance import InstanceError
     from server.paths import find_paths
-    from tui.lifecycle.state import as_json, in_words, look
+    from tui.lifecycle.state import EXIT_DOWN, as_json, in_words, look
 
     paths = find_paths(os.environ, Path.cwd())
     try:
@@ -158,6 +158,8 @@ def status(ctx: click.Context, as_data: bool) -> int:
     else:
         for name, value in in_words(found):
             click.echo(f"{name:8} {value}")
+        if condition.exit_code == EXIT_DOWN:
+            say("sbgw-tui up starts it, sbgw-tui claude starts it as well")
     return condition.exit_code
 
 
@@ -180,7 +182,7 @@ def logs(count: int, follows: bool) -> int:
         with path.open("rb") as file:
             lines = tail(file, count)
     except FileNotFoundError:
-        say(f"there is no log yet: {path}")
+        say(f"there is no log yet; sbgw-tui up begins it: {path}")
         return 0
     except OSError as error:
         raise click.ClickException(f"cannot read {path}: {error.strerror}") from error

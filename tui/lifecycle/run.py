@@ -25,6 +25,7 @@ from tui.lifecycle.stop import DRAIN_MARGIN_S, Stopped, Stopper
 from tui.lifecycle.succession import CannotHandOver, succeed
 
 EXIT_USAGE = 2
+NOT_RUNNING = "no gateway runs; sbgw-tui up starts one"
 START_LIMIT_S = 30.0
 
 _TRIES = 20
@@ -221,7 +222,7 @@ def shadow(target: Target, wanted: bool | None, remember: bool) -> tuple[int, st
     """Show (``wanted`` ``None``) or set shadow on the running gateway; the mode it is in then."""
     now = look(target.paths)
     if now.health is None:
-        target.say("no gateway runs" if now.state is State.DOWN else f"no answer: {now.reason}")
+        target.say(NOT_RUNNING if now.state is State.DOWN else f"no answer: {now.reason}")
         return EXIT_UNREACHABLE, None
     if wanted is None:
         return 0, "shadow" if now.health.body.get("shadowMode") else "live"

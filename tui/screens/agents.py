@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, cast
 
 from textual import events, on
@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.widget import Widget
 
-from tui import columns, keys
+from tui import columns, keys, small
 from tui.context import Context
 from tui.lines import Line
 from tui.moves import distance
@@ -136,6 +136,16 @@ class AgentsScreen(GatewayScreen):
         for frame in self.frames():
             frame.terminal.redraw()
 
+    def has_room(self, width: int, height: int) -> bool:
+        """A pane is never hidden: what is typed would be taken for the screen's own keys."""
+        return bool(self.context.panes.all) or super().has_room(width, height)
+
+    def told(self) -> Sequence[Line]:
+        panes = self.context.panes.all
+        running = [f"{pane.number} {pane.agent.title}" for pane in panes if pane.session.is_running]
+        ended = [f"{p.number} {p.agent.title}" for p in panes if p.session.ending is not None]
+        return small.agents(running, ended, getattr(self.app, "pane_problem", None))
+
     # -- what is shown where -----------------------------------------------------------------
 
     def frames(self) -> list[PaneFrame]:
@@ -170,6 +180,8 @@ class AgentsScreen(GatewayScreen):
             is_zoomed=self._is_zoomed,
             with_live=self._with_live,
         )
+        self.fit_screen()
+        self.set_class(bool(count), "-panes")
         self._empty.display = not count
         self._panes.display = bool(count)
         self.set_class(found.live is Live.RIGHT, "-right")

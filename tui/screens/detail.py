@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual.binding import BindingType
 from textual.widget import Widget
 
 from server.tasks import spawn
-from tui import export, keys, turn_text
+from tui import export, keys, small, turn_text
 from tui import format as fmt
 from tui.asker import Asker
 from tui.context import Context
@@ -98,6 +98,10 @@ class DetailScreen(GatewayScreen):
         if self.is_mounted and self.is_current:
             super().sync()
             self._page.sync()
+
+    def told(self) -> Sequence[Line]:
+        row = self.context.state.row(self._turn_id)
+        return small.turn(row, self._turn_id, self.context.clock.time())
 
     # -- lines -------------------------------------------------------------------------------
 

@@ -17,12 +17,15 @@ from textual.widgets import Button
 from tui import format as fmt
 from tui import keys
 from tui.context import Context
-from tui.lines import Line
+from tui.lines import Line, line
+from tui.small import flow
 from tui.widgets.lines_view import LinesView
 
 WIDEST = 112
 _FRAME = 2
 _GAP = 2
+_LEAST_TEXT = 2
+"""Lines of text without which there is no frame, and no button either."""
 _MARGIN = 2
 """Cells between two answers, and what a compact button adds to its label."""
 
@@ -57,6 +60,8 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     Dialog #choices { height: auto; align-horizontal: right; layout: horizontal; padding: 1 0 0 0; }
     Dialog #choices Button { width: auto; min-width: 0; margin-left: 2; }
     Dialog.-stacked #choices { layout: vertical; }
+    Dialog.-bare #frame { border: none; padding: 0; }
+    Dialog.-bare #choices { display: none; }
     """
 
     FOCUS_ANSWERS: ClassVar[bool] = True
@@ -65,12 +70,23 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     def __init__(self, context: Context, title: str) -> None:
         super().__init__()
         self._shared = context
-        self._title = title
-        self.said = LinesView(self.lines, id="said")
+        self._title = title.strip()
+        self.said = LinesView(self._said_lines, id="said")
 
     def lines(self, width: int) -> Sequence[Line]:
         """The text."""
         raise NotImplementedError
+
+    def _said_lines(self, width: int) -> Sequence[Line]:
+        """The text; where there is no room for buttons, below what each key answers."""
+        if not self.has_class("-bare"):
+            return self.lines(width)
+        keyed = [
+            line((keys.first(self._shared.key(answer.key).keys), "key"), f" {answer.label}")
+            for answer in self.answers()
+        ]
+        parts = [line((fmt.neutralise(self._title, 60), "warn")), *keyed]
+        return [*flow(parts, width, len(parts)), *self.lines(width)]
 
     def answers(self) -> Sequence[Answer]:
         """The buttons, from the left."""
@@ -127,11 +143,15 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
             button.styles.width = widest if is_stacked else "auto"
         below = len(answers) if is_stacked else 1 if answers else 0
         below += 1 if answers else 0
-        room = max(1, size.height - _FRAME - below - self.extra_height())
+        room = size.height - _FRAME - below - self.extra_height()
+        is_bare = room < _LEAST_TEXT or widest > inner
+        self.set_class(is_bare, "-bare")
+        if is_bare:
+            inner, room = size.width, size.height - self.extra_height()
         frame = self.query_one("#frame")
         frame.styles.width = width
-        wanted = max(1, len(self.lines(inner)))
-        self.said.styles.overflow_y = "scroll" if wanted > room else "hidden"
+        room, wanted = max(1, room), max(1, len(self._said_lines(inner)))
+        self.said.styles.overflow_y = "scroll" if wanted > room and not is_bare else "hidden"
         self.said.styles.height = min(room, wanted)
 
     def extra_height(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -17,6 +17,15 @@ from tui.screens.base import GatewayScreen, bindings
 from tui.widgets.lines_view import LinesView
 
 _KEYS_WIDTH = 16
+_BADGES = {
+    "SHADOW": "nothing moves; what live mode would do is worked out",
+    "LIVE": "what your routes say goes elsewhere; KIND LIVE: that kind alone",
+    "VERIFY, V": "a sample of requests is sent to its candidate too, to compare",
+    "CAPTURE, CAP": "requests are kept on this machine, prompts included",
+    "ATTACHED": "the gateway runs elsewhere and goes on when you leave",
+    "▶ 2": "requests in flight",
+    "+$1.00L": "list price of what a login paid for: not billed",
+}
 _NAMES = {keys.LIVE: "Live", keys.DETAIL: "Detail", keys.HELP: "Help"}
 
 
@@ -49,6 +58,10 @@ def _hanging(head: tuple[str, str], text: str, width: int, role: str) -> Iterabl
 
 
 def _signs(width: int) -> Iterable[Line]:
+    yield line(("HEADER", "title"))
+    for badge, text in _BADGES.items():
+        yield from _hanging((fmt.fit(badge, _KEYS_WIDTH), "strong"), text, width, "text")
+    yield EMPTY
     yield line(("STATES", "title"))
     for shown, text in columns.STATE_HELP.items():
         look = columns.LOOKS[shown]
@@ -107,6 +120,10 @@ class HelpScreen(GatewayScreen):
 
     def _lines(self, width: int) -> list[Line]:
         return page(self.context.keys, self._about, self.context.facts(), width)
+
+    def told(self) -> Sequence[Line]:
+        back = keys.first(self.context.key("back").keys)
+        return [line((back, "key"), " back"), line("keys and signs")]
 
     def action_move(self, step: str) -> None:
         self._page.move(step)

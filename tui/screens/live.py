@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual import events, on
+from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui import columns, headline, keys, saving_text, welcome
+from tui import columns, keys, saving_text, welcome
 from tui import filter as filters
 from tui import format as fmt
 from tui.context import Context
@@ -23,9 +23,6 @@ from tui.widgets.filter_bar import FilterBar
 from tui.widgets.lines_view import LineBlock, LinesView
 from tui.widgets.live_list import LiveList
 
-LEAST_WIDTH, LEAST_HEIGHT = 60, 15
-"""Below this only one line is shown."""
-
 _ROOM_FOR_FILTER = 100
 """From this width on the foot of the list repeats what the filter says."""
 
@@ -34,6 +31,8 @@ class LiveScreen(GatewayScreen):
     """The list, or how to get something into it."""
 
     CONTEXT = keys.LIVE
+    BODY_WIDTH = 46
+    """The width of the list's least columns."""
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.LIVE)
 
     def __init__(self, context: Context) -> None:
@@ -42,11 +41,9 @@ class LiveScreen(GatewayScreen):
         self._titles = LineBlock(self._title_lines, id="columns")
         self._welcome = LinesView(self._welcome_lines, id="welcome")
         self._status = LineBlock(self._status_lines, id="status")
-        self._small = LineBlock(self._small_lines, id="small")
         self._filter = FilterBar()
 
     def compose_body(self) -> Iterable[Widget]:
-        yield self._small
         yield self._titles
         yield self._list
         yield self._welcome
@@ -56,9 +53,7 @@ class LiveScreen(GatewayScreen):
     def on_mount(self) -> None:
         self._arrange()
 
-    def on_resize(self, event: events.Resize) -> None:
-        small = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
-        self.set_class(small, "-small")
+    def on_resize(self) -> None:
         self._arrange()
 
     def sync(self) -> None:
@@ -93,11 +88,6 @@ class LiveScreen(GatewayScreen):
             return welcome.nothing_matches(said, state.total, key, width)
         copy_key = keys.first(self.context.key("copy").keys)
         return welcome.lines(state.gateway, width, copy_key, self.context.program)
-
-    def _small_lines(self, width: int) -> list[Line]:
-        hint = (f"a list needs {LEAST_WIDTH} columns and {LEAST_HEIGHT} lines", "muted")
-        summary = headline.summary(self.context.state, width, self.context.clock.time())
-        return [summary, line(hint)] if self.size.height > 2 else [summary]
 
     def _status_lines(self, width: int) -> list[Line]:
         state = self.context.state

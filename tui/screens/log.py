@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tui import format as fmt
-from tui import keys, log_book, log_lines
+from tui import keys, log_book, log_lines, small
 from tui.context import Context
 from tui.lines import Line, join, line
 from tui.screens.base import GatewayScreen, bindings
@@ -70,6 +70,10 @@ class LogScreen(GatewayScreen):
     def _to_end(self) -> None:
         if self.follow:
             self._page.move("bottom")
+
+    def told(self) -> Sequence[Line]:
+        entries = self.context.state.log.at_least(self.level)
+        return small.log(entries[-1] if entries else None)
 
     # -- lines -------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ class PickScreen(GatewayScreen):
     """The movements choose; paging moves the text below when it does not fit."""
 
     BINDINGS: ClassVar[list[BindingType]] = []
+    BODY_WIDTH = 40
+    BODY_HEIGHT = 6
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -31,6 +33,7 @@ class PickScreen(GatewayScreen):
     def compose_body(self) -> Iterable[Widget]:
         yield self._top
         yield self.list
+        yield LineBlock(lambda width: [(("─" * width, "rule"),)], id="pick-rule")
         yield self._below
 
     def depends(self) -> tuple[object, ...]:
@@ -51,8 +54,8 @@ class PickScreen(GatewayScreen):
         raise NotImplementedError
 
     def _below_lines(self, width: int) -> Sequence[Line]:
-        rule = (("─" * max(0, width), "muted"),)
-        return [rule, *self.picked_lines(self.list.picked, width), EMPTY]
+        lines = self.picked_lines(self.list.picked, max(0, width - 1))
+        return [*(((" ", "text"), *spans) if spans else EMPTY for spans in lines), EMPTY]
 
     def on_mount(self) -> None:
         self.list.focus(scroll_visible=False)

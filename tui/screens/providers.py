@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui import incident_card, incidents, keys, provider_page, sent_page
+from tui import incident_card, incidents, keys, provider_page, sent_page, small
 from tui.asker import Asker
 from tui.context import Context
 from tui.lines import EMPTY, Line, line
@@ -39,6 +39,9 @@ class ProvidersScreen(PickScreen):
 
     def depends(self) -> tuple[object, ...]:
         return *super().depends(), self.context.state.incidents, self._sent.count
+
+    def told(self) -> Sequence[Line]:
+        return small.providers(self.context.state.providers)
 
     def selected_provider(self) -> str:
         """The chosen provider; empty while there is none."""

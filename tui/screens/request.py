@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from server.tasks import spawn
-from tui import export, keys, request_page
+from tui import export, keys, request_page, small
 from tui.asker import Asker
 from tui.context import Context
 from tui.lines import Line
@@ -44,6 +44,10 @@ class RequestScreen(PickScreen):
 
     def depends(self) -> tuple[object, ...]:
         return self._story.count, self._unfolded
+
+    def told(self) -> Sequence[Line]:
+        row = self.context.state.row(self._turn_id)
+        return small.turn(row, self._turn_id, self.context.clock.time())
 
     def top_lines(self, width: int) -> Sequence[Line]:
         return request_page.title(self._story.data, self._turn_id, width)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui import keys, route_page
+from tui import keys, route_page, small
 from tui.lines import Line
 from tui.screens.base import bindings
 from tui.screens.pick import PickScreen
@@ -19,6 +19,11 @@ class RoutesScreen(PickScreen):
 
     CONTEXT = keys.ROUTES
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.ROUTES)
+
+    def told(self) -> Sequence[Line]:
+        picked, routing = self.list.picked, self.context.state.routing
+        entries = route_page.entries_of(routing, picked) if picked is not None else None
+        return small.routes(picked, entries, self.context.state.gateway.shadow)
 
     def selected_route(self) -> str:
         """The class or kind that is chosen; empty before the gateway has answered."""

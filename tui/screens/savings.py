@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui import keys, savings_page
+from tui import keys, savings_page, small
 from tui.asker import Asker
 from tui.context import Context
 from tui.lines import Line
@@ -49,6 +49,9 @@ class SavingsScreen(GatewayScreen):
         self._report.want(period, since=period.since(self.context.clock.time()))
         super().sync()
         self._page.sync()
+
+    def told(self) -> Sequence[Line]:
+        return small.savings(self.context.state.savings, self.context.state.gateway.shadow)
 
     def _lines(self, width: int) -> list[Line]:
         """The page, made anew only when something of it has changed."""

@@ -9,7 +9,7 @@ from textual.binding import BindingType
 
 from tui import filter as filters
 from tui import format as fmt
-from tui import groups, keys, session_page
+from tui import groups, keys, session_page, small
 from tui.asker import Asker
 from tui.context import Context
 from tui.groups import Level, Node
@@ -80,6 +80,10 @@ class SessionsScreen(PickScreen):
         lines = groups.with_running(lines, listed)
         self._roots = groups.tree(lines, now, self._order, by_project=self._by_project)
         self._parts = {node.key: (node, depth) for node, depth in _flat(self._roots)}
+
+    def told(self) -> Sequence[Line]:
+        self.depends()
+        return small.sessions(groups.total(self._roots), self.context.clock.time())
 
     # -- lines -------------------------------------------------------------------------------
 

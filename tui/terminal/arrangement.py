@@ -84,7 +84,10 @@ class Caption:
 def caption(shown: Caption, width: int) -> Line:
     """The line above a pane."""
     role = "live-badge" if shown.has_keys else "tab-badge" if shown.is_chosen else "muted"
-    left: list[Span] = [(f" {shown.number} {shown.agent} ", role), (" ", "text")]
+    left: list[Span] = [
+        (f" {shown.number} {fmt.neutralise(shown.agent, 40)} ", role),
+        (" ", "text"),
+    ]
     if shown.ended:
         left.append((fmt.neutralise(shown.ended), "warn"))
     else:

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.lines import EMPTY, Line
+from tui.lines import EMPTY, Line, clip
 from tui.moves import distance
 from tui.theme import SELECTED
 from tui.widgets.lines_view import LineWidget
@@ -124,4 +124,5 @@ class PickList(LineWidget, ScrollView, can_focus=True, inherit_bindings=False):
             return self.strip(EMPTY, self.size.width)
         chosen, spans = found
         mark = (("▌" if chosen else " ", "accent"),)
-        return self.strip((*mark, *spans), self.size.width, SELECTED if chosen else None)
+        shown = clip((*mark, *spans), self.scrollable_content_region.width)
+        return self.strip(shown, self.size.width, SELECTED if chosen else None)

@@ -6,7 +6,6 @@ The body is looked at, never rebuilt: what goes upstream are the bytes that came
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -63,8 +62,7 @@ KNOWN_FIELDS = frozenset(
 _SESSION_IN_USER_ID = re.compile(r"_session_([0-9A-Za-z-]{8,64})$")
 
 
-@dataclass(frozen=True, slots=True)
-class SystemBlock:
+class SystemBlock(msgspec.Struct, frozen=True):
     """One block of the system prompt; a plain string counts as one text block."""
 
     raw: Raw
@@ -90,16 +88,14 @@ class Block(msgspec.Struct):
     source: Raw | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One message; string content reads as one text block."""
 
     role: str
     blocks: list[Block]
 
 
-@dataclass(frozen=True, slots=True)
-class MessagesRequest:
+class MessagesRequest(msgspec.Struct, frozen=True):
     """What a Messages body says at its top level; sizes in bytes, ``raw`` values undecoded."""
 
     model: str
@@ -159,7 +155,7 @@ def read_request(body: bytes) -> MessagesRequest:
         tool_choice=_tool_choice(fields.get("tool_choice")),
         thinking=peek.text_of(peek.read_fields(fields.get("thinking")).get("type")),
         system=_system(fields.get("system")),
-        tools=tuple(_tool(raw) for raw in peek.read_list(fields.get("tools")) or ()),
+        tools=_tools(fields.get("tools")),
         messages=tuple(peek.required_list(fields, "messages")),
         user_id=peek.text_of(peek.read_fields(fields.get("metadata")).get("user_id")),
         output_format=peek.text_of(output_format.get("type")),
@@ -178,6 +174,40 @@ def _system(raw: Raw | None) -> tuple[SystemBlock, ...]:
     if peek.is_string(raw):
         return (SystemBlock(raw),)
     return tuple(SystemBlock(block) for block in peek.read_list(raw) or ())
+
+
+class _ToolHead(msgspec.Struct):
+    name: Any = None
+    type: Any = None
+    defer_loading: Any = None
+    mcp_server_name: Any = None
+
+
+_tool_heads = msgspec.json.Decoder(list[_ToolHead])
+
+
+def _tools(raw: Raw | None) -> tuple[ToolRef, ...]:
+    raws = peek.read_list(raw)
+    if not raw or not raws:
+        return ()
+    try:
+        heads = _tool_heads.decode(raw)
+    except (ValueError, RecursionError):
+        # One by one, so that an odd one does not hide the others.
+        return tuple(_tool(raw) for raw in raws)
+    return tuple(
+        [
+            ToolRef(
+                head.name if isinstance(head.name, str) else "",
+                head.type if isinstance(head.type, str) else None,
+                peek.size_of(raw),
+                head.defer_loading is True,
+                raw,
+                head.mcp_server_name if isinstance(head.mcp_server_name, str) else None,
+            )
+            for head, raw in zip(heads, raws, strict=True)
+        ]
+    )
 
 
 def _tool(raw: Raw) -> ToolRef:

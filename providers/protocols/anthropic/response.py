@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -51,6 +52,9 @@ _RATE_LIMIT_FIELDS = (
 """Field names of several words; every other field is the word after the last dash."""
 
 
+_NO_USAGE = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamErrorBody:
     """The ``error`` object of an error body or an ``error`` event."""
@@ -59,16 +63,15 @@ class UpstreamErrorBody:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseFacts:
+class ResponseFacts(msgspec.Struct, frozen=True):
     """What one answer that was not streamed says about itself."""
 
     model: str | None = None
     id: str | None = None
     stop_reason: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = _NO_USAGE
     usage_source: UsageSource = UsageSource.NONE
-    blocks: Mapping[str, int] = field(default_factory=dict)
+    blocks: Mapping[str, int] = MappingProxyType({})
     """Number of content blocks by type."""
     tool_calls: int = 0
     """``tool_use`` blocks: the calls the client has to run."""
@@ -91,6 +94,10 @@ class _Body(msgspec.Struct):
     content: msgspec.Raw = msgspec.Raw(b"[]")
     error: Any = None
     input_tokens: Any = None
+
+
+_body_decoder = msgspec.json.Decoder(_Body)
+_blocks_decoder = msgspec.json.Decoder(list[_Block])
 
 
 def loads(data: bytes) -> Any:
@@ -120,7 +127,7 @@ def read_response(body: bytes) -> ResponseFacts:
     if counted is not None and parsed.usage is None:
         return ResponseFacts(counted_tokens=counted)
     blocks = _blocks_of(parsed.content)
-    usage = usage_of(parsed.usage) if isinstance(parsed.usage, dict) else Usage()
+    usage = usage_of(parsed.usage) if isinstance(parsed.usage, dict) else _NO_USAGE
     return ResponseFacts(
         model=as_text(parsed.model),
         id=as_text(parsed.id),
@@ -231,13 +238,10 @@ def read_rate_limits(headers: Headers) -> dict[str, dict[str, str]]:
     """
     found: dict[str, dict[str, str]] = {}
     for raw_name, raw_value in headers:
-        if raw_name[:10].lower() != b"anthropic-":
-            continue
-        name = raw_name.decode("latin-1").lower()
-        if not name.startswith(_RATE_LIMIT_PREFIX):
-            continue
-        family, field_name = _split_rate_limit(name)
-        found.setdefault(family, {})[field_name] = raw_value.decode("latin-1").strip()
+        named = _rate_limit_of(raw_name)
+        if named is not None:
+            family, field_name = named
+            found.setdefault(family, {})[field_name] = raw_value.decode("latin-1").strip()
     return found
 
 
@@ -271,7 +275,7 @@ def as_text(value: Any) -> str | None:
 
 def _decode_body(body: bytes) -> _Body | None:
     try:
-        return msgspec.json.decode(body, type=_Body)
+        return _body_decoder.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
     parsed = loads(body)
@@ -283,12 +287,14 @@ def _decode_body(body: bytes) -> _Body | None:
 
 def _blocks_of(content: msgspec.Raw) -> dict[str, int]:
     try:
-        blocks = msgspec.json.decode(content, type=list[_Block])
-        return dict(Counter(block.type for block in blocks))
+        found: dict[str, int] = {}
+        for block in _blocks_decoder.decode(content):
+            found[block.type] = found.get(block.type, 0) + 1
+        return found
     except (msgspec.MsgspecError, ValueError, RecursionError):
         parsed = loads(bytes(content))
-    found = parsed if isinstance(parsed, list) else []
-    types = (as_text(block.get("type")) for block in found if isinstance(block, dict))
+    blocks = parsed if isinstance(parsed, list) else []
+    types = (as_text(block.get("type")) for block in blocks if isinstance(block, dict))
     return dict(Counter(kind for kind in types if kind is not None))
 
 
@@ -311,6 +317,13 @@ def _error_of(error: Any) -> UpstreamErrorBody | None:
 
 def _inner(value: Any, key: str) -> int | None:
     return as_count(value.get(key)) if isinstance(value, dict) else None
+
+
+@lru_cache(maxsize=512)
+def _rate_limit_of(raw_name: bytes) -> tuple[str, str] | None:
+    """Family and field that a header's name tells; every answer has the same few names."""
+    name = raw_name.decode("latin-1").lower()
+    return _split_rate_limit(name) if name.startswith(_RATE_LIMIT_PREFIX) else None
 
 
 def _split_rate_limit(name: str) -> tuple[str, str]:

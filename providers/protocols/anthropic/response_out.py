@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from providers.call_ids import to_messages
 from providers.neutral import Answer, Refusal, StopReason, Text, ToolCall
@@ -70,7 +71,7 @@ def estimated(usage: Usage, input_estimate: int, output_chars: int) -> Usage:
     For the client alone, which compacts by them: money is counted from what is reported.
     """
     fresh, output = usage.input_tokens, usage.output_tokens
-    return replace(
+    return structs.replace(
         usage,
         input_tokens=input_estimate if fresh is None else fresh,
         output_tokens=-(-output_chars // 4) if output is None else output,

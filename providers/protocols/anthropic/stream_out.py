@@ -10,9 +10,10 @@ Source: Anthropic Messages SSE. Blocks are numbered from 0 without gaps and neve
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
+
+from msgspec import structs
 
 from providers.events import (
     Event,
@@ -117,7 +118,7 @@ class Encoder:
 
     def _first_usage(self) -> Usage:
         """What is known of the input; of the output there is nothing yet."""
-        usage = replace(self._usage, output_tokens=0, reasoning_tokens=None)
+        usage = structs.replace(self._usage, output_tokens=0, reasoning_tokens=None)
         return estimated(usage, self._input_estimate, 0)
 
     def _text(self, text: str) -> bytes:

@@ -377,7 +377,7 @@ BODIES: dict[str, tuple[str, str, bool, Json]] = {
         "structured",
         "fallback_safe",
         False,
-        main_turn(*DONE, user("[structured-output-enforce] Call the tool.")),
+        main_turn(*DONE, user("[structured-output-enforce] You have to call the tool.")),
     ),
     "codex structured": (
         "structured",

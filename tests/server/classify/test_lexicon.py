@@ -11,12 +11,7 @@ from server.classify.passage import FENCE, MENTION, NAME, PASTE, PATH, SPAN, URL
 
 STRUCTURE = {"lead", "join", "soft", "close"}
 BOOK = lexicon()
-CUES = [
-    cue
-    for index in (BOOK.by_word, BOOK.by_pair, BOOK.by_stem, BOOK.by_char)
-    for cues in index.values()
-    for cue in cues
-]
+CUES = BOOK.cues
 
 
 def groups(words: str) -> set[str]:

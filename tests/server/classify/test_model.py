@@ -18,6 +18,7 @@ from server.classify.model import (
     N_BUCKETS,
     OUTPUTS,
     Model,
+    Row,
     model,
     pack,
     row_of,
@@ -41,7 +42,7 @@ def asked(words: str) -> Intent:
     return intent(main_turn(user(words)))
 
 
-def row(words: str, *, answered: bool = False) -> list[tuple[int, float]]:
+def row(words: str, *, answered: bool = False) -> Row:
     passed = read_passage(words)
     return row_of(passed, reading_of(passed), answered=answered)
 
@@ -66,8 +67,9 @@ def test_sums_are_weights_times_strengths() -> None:
     weights[3 * OUTPUTS : 4 * OUTPUTS] = array("b", [64, -64, 32, 0, 127])
     weights[9 * OUTPUTS : 10 * OUTPUTS] = array("b", [0, 0, 0, 64, 0])
     small = Model(weights, temperature=1.0, slope=1.0)
-    assert small.sums([(3, 2.0), (9, 0.5)]) == [2.0, -2.0, 1.0, 0.5, 127 / 32]
-    estimate = small.estimate([(3, 2.0)])
+    assert small.sums(((2.0, (3,)), (0.5, (9,)))) == [2.0, -2.0, 1.0, 0.5, 127 / 32]
+    assert small.sums(((1.0, (3, 9)), (0.5, ()))) == [1.0, -1.0, 0.5, 1.0, 127 / 64]
+    estimate = small.estimate(((2.0, (3,)),))
     assert estimate.routes[0] == pytest.approx(math.exp(2) / sum(map(math.exp, (2, -2, 1, 0))))
     assert estimate.complete == pytest.approx(1 / (1 + math.exp(-127 / 32)))
 
@@ -128,8 +130,8 @@ def test_a_strange_message_gets_a_class_and_stays(name: str) -> None:
 @pytest.mark.parametrize("name", ["one word", "fences", "one character", "quotes"])
 def test_features_are_bounded(name: str) -> None:
     words = WEIRD[name]
-    assert len(row(words)) < 1_200
-    assert len(row(words[: len(words) // 10])) < 1_200
+    for part in (words, words[: len(words) // 10]):
+        assert sum(len(buckets) for _, buckets in row(part)) < 1_200
 
 
 QUOTING = [

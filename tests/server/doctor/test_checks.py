@@ -225,6 +225,11 @@ CASES: list[tuple[str, State, Facts]] = [
     ),
     ("features-refused", State.WARN, _fate(Fate.REFUSED, 401)),
     ("features-untried", State.WARN, Facts(outcome_problem="no socket")),
+    (
+        "features-trial",
+        State.WARN,
+        replace(_fate(Fate.PASSED), replay_problem="it is of a version that cannot"),
+    ),
 ]
 
 
@@ -303,3 +308,18 @@ def test_the_worst_state_counts() -> None:
     states = [State.WARN, State.FAIL, State.OK]
     assert worst(Finding("t", "c", state, "") for state in states) is State.FAIL
     assert worst([]) is State.OK
+
+
+def test_a_gateway_that_was_started_before_the_key_was_set_is_to_start_anew() -> None:
+    anthropic = replace(GROQ, name="anthropic")
+    refused = replace(_fate(Fate.REFUSED, 401), providers=(anthropic,))
+    assert "sbgw-tui init" in _found(refused, "features-refused")[0].fix
+    running = replace(refused, tried_at="http://127.0.0.1:8787")
+    assert "sbgw-tui restart" in _found(running, "features-refused")[0].fix
+
+
+def test_who_tried_the_features_is_said() -> None:
+    tried = replace(_fate(Fate.PASSED), tried_at="http://127.0.0.1:8787")
+    assert "the gateway at http://127.0.0.1:8787 passes " in _found(tried, "features")[0].text
+    own = _found(_fate(Fate.PASSED), "features")[0]
+    assert "a gateway with these settings passes " in own.text

@@ -18,6 +18,7 @@ EXAMPLES = read_corpus()
 LANGUAGES = {"en", "zh", "ja", "es", "de", "fr", "pt", "ru"}
 
 
+@pytest.mark.timeout(240)
 def test_the_shipped_model_is_what_the_corpus_gives() -> None:
     assert train(EXAMPLES) == MODEL_FILE.read_bytes()
 
@@ -66,6 +67,6 @@ def test_other_seeds_give_other_weights() -> None:
 
 
 def test_a_held_out_language_is_still_mostly_understood() -> None:
-    few = [e for e in EXAMPLES if e.language in ("en", "de")][::2]
+    few = [e for e in EXAMPLES if e.language in ("en", "de")][::4]
     line = cross_validate(few, lambda _, example: example.language == "de")
     assert float(line.split()[1].rstrip(",")) > 0.5
