@@ -12,6 +12,7 @@ Works as a console script, as ``python -m sbgw`` and as ``python sbgw.py``, inst
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -20,6 +21,9 @@ PACKAGES = ("providers", "server", "tui")
 HERE = os.path.dirname(os.path.realpath(__file__))
 
 _EXIT_USAGE = 2
+
+_OBJECTS_A_SWEEP = 50_000
+"""Starting makes many objects that all stay; looking for garbage among them costs a tenth of it."""
 _PYTHON_3_11 = 0x030B0000
 
 
@@ -34,6 +38,7 @@ def main() -> int:
     if (problem := _shadowed()) is not None:
         return _refuse(problem)
     sys.argv[0] = PROGRAM
+    gc.set_threshold(_OBJECTS_A_SWEEP)
 
     from tui.cli import main as command_line
 
