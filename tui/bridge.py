@@ -19,6 +19,8 @@ from tui.state import LiveState
 
 EVENTS_PER_TICK = 80
 """Folding this many takes a few milliseconds, the most the loop may be held."""
+CATCH_UP_S = 0.05
+"""How soon the next of them are folded while more wait than a paint takes in."""
 BACKLOG_LIMIT = 3_000
 """Beyond this a snapshot is cheaper than catching up."""
 TOTALS_BUSY_S = 1.0
@@ -39,6 +41,7 @@ class Bridge:
         self._subscription: Subscription | None = None
         self._backlog: list[Event] = []
         self._task: asyncio.Task[None] | None = None
+        self._catching_up: asyncio.Task[None] | None = None
         self._want_snapshot = True
         self._saw_turns = False
         self._asked_at: float | None = None
@@ -60,15 +63,28 @@ class Bridge:
         if len(self._backlog) > BACKLOG_LIMIT:
             self._backlog.clear()
             self._want_snapshot = True
-        if self._state.is_loaded:
-            now, self._backlog = (
-                self._backlog[:EVENTS_PER_TICK],
-                self._backlog[EVENTS_PER_TICK:],
-            )
-            for event in now:
-                self._saw_turns = self._saw_turns or event.get("type") in _TURN_EVENTS
-                self._state.apply(event)
+        self._fold()
+        if (
+            self._backlog
+            and self._state.is_loaded
+            and (self._catching_up is None or self._catching_up.done())
+        ):
+            self._catching_up = spawn("tui.catch-up", self._catch_up())
         self._ask()
+
+    def _fold(self) -> None:
+        if not self._state.is_loaded:
+            return
+        now, self._backlog = self._backlog[:EVENTS_PER_TICK], self._backlog[EVENTS_PER_TICK:]
+        for event in now:
+            self._saw_turns = self._saw_turns or event.get("type") in _TURN_EVENTS
+            self._state.apply(event)
+
+    async def _catch_up(self) -> None:
+        """Fold what a flood has left, in pieces that hold nothing up."""
+        while self._backlog:
+            await self._clock.sleep(CATCH_UP_S)
+            self._fold()
 
     def _ask(self) -> None:
         if self._task is not None and not self._task.done():
@@ -108,9 +124,10 @@ class Bridge:
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        for task in (self._task, self._catching_up):
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.wait({task})
 
 
 def coalesce(backlog: Iterable[Event]) -> list[Event]:

@@ -116,6 +116,8 @@ class Screen(Process):
         size = struct.pack("HHHH", HEIGHT, WIDTH, 0, 0)
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
         self._end = b""
+        self._wanted = b""
+        self._was_seen = False
         self.drawn = 0
         """Bytes drawn so far."""
         child = subprocess.Popen(
@@ -139,14 +141,21 @@ class Screen(Process):
             if not data:
                 return
             self.drawn += len(data)
-            self._end = (self._end + data)[-(1 << 16) :]
+            before = self._end[-len(self._wanted) :] if self._wanted else b""
+            self._was_seen = self._was_seen or self._wanted in before + data
+            self._end = (self._end + data)[-2000:]
 
-    def shows(self, text: str) -> bool:
-        """Whether ``text`` is in what was drawn last."""
-        return text.encode() in self._end
+    def look_for(self, text: str) -> None:
+        """From now on note whether ``text`` is drawn."""
+        self._wanted, self._was_seen = text.encode(), False
+
+    @property
+    def has_shown(self) -> bool:
+        """Whether what was looked for was drawn since."""
+        return self._was_seen
 
     def said(self) -> str:
-        return self._end[-2000:].decode("utf-8", "replace")
+        return self._end.decode("utf-8", "replace")
 
     def stop(self) -> None:
         super().stop()

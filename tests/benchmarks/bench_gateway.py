@@ -117,9 +117,10 @@ async def measure(client: Client, process: Process | None, size: Size) -> Figure
 
 async def _streams(client: Client, process: Process | None, load: Streams) -> Figures:
     meter = _Meter(process)
-    drawn = process.drawn if isinstance(process, Screen) else 0
+    if isinstance(process, Screen):
+        process.look_for("streaming")
     got = await streams(client, load, AGENT_BODY)
-    if isinstance(process, Screen) and not (process.drawn > drawn and process.shows("streaming")):
+    if isinstance(process, Screen) and not process.has_shown:
         raise BenchError(f"the screen does not show Live; it drew: {process.said()!r}")
     name = f"{load.count} streams"
     p50, p99 = _middle_and_tail(got.late)
