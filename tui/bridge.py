@@ -19,8 +19,9 @@ from tui.state import LiveState
 
 EVENTS_PER_TICK = 80
 """Folding this many takes a few milliseconds, the most the loop may be held."""
-CATCH_UP_S = 0.05
-"""How soon the next of them are folded while more wait than a paint takes in."""
+CATCH_UP_S = 0.04
+CATCH_UP_EVENTS = 25
+"""Between two paints the rest of a flood is folded in smaller pieces, so that no chunk waits."""
 BACKLOG_LIMIT = 3_000
 """Beyond this a snapshot is cheaper than catching up."""
 TOTALS_BUSY_S = 1.0
@@ -63,7 +64,7 @@ class Bridge:
         if len(self._backlog) > BACKLOG_LIMIT:
             self._backlog.clear()
             self._want_snapshot = True
-        self._fold()
+        self._fold(EVENTS_PER_TICK)
         if (
             self._backlog
             and self._state.is_loaded
@@ -72,10 +73,10 @@ class Bridge:
             self._catching_up = spawn("tui.catch-up", self._catch_up())
         self._ask()
 
-    def _fold(self) -> None:
+    def _fold(self, most: int) -> None:
         if not self._state.is_loaded:
             return
-        now, self._backlog = self._backlog[:EVENTS_PER_TICK], self._backlog[EVENTS_PER_TICK:]
+        now, self._backlog = self._backlog[:most], self._backlog[most:]
         for event in now:
             self._saw_turns = self._saw_turns or event.get("type") in _TURN_EVENTS
             self._state.apply(event)
@@ -84,7 +85,7 @@ class Bridge:
         """Fold what a flood has left, in pieces that hold nothing up."""
         while self._backlog:
             await self._clock.sleep(CATCH_UP_S)
-            self._fold()
+            self._fold(CATCH_UP_EVENTS)
 
     def _ask(self) -> None:
         if self._task is not None and not self._task.done():
