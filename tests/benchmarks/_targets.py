@@ -118,8 +118,6 @@ class Screen(Process):
         self._end = b""
         self._wanted = b""
         self._was_seen = False
-        self.drawn = 0
-        """Bytes drawn so far."""
         child = subprocess.Popen(
             self._command,
             stdin=terminal,
@@ -140,10 +138,13 @@ class Screen(Process):
                 return
             if not data:
                 return
-            self.drawn += len(data)
             before = self._end[-len(self._wanted) :] if self._wanted else b""
             self._was_seen = self._was_seen or self._wanted in before + data
-            self._end = (self._end + data)[-2000:]
+            self._end = (self._end + data)[-(1 << 16) :]
+
+    def shows(self, text: str) -> bool:
+        """Whether ``text`` is in what was drawn last."""
+        return text.encode() in self._end
 
     def look_for(self, text: str) -> None:
         """From now on note whether ``text`` is drawn."""
@@ -155,7 +156,7 @@ class Screen(Process):
         return self._was_seen
 
     def said(self) -> str:
-        return self._end.decode("utf-8", "replace")
+        return self._end[-2000:].decode("utf-8", "replace")
 
     def stop(self) -> None:
         super().stop()
