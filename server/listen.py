@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from typing import Any, cast
+from typing import cast
 
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.lifespan import Lifespan
@@ -59,30 +59,15 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def hypercorn_config() -> Config:
-    """Every default of the server that would break a long stream, overridden."""
+    """What its connections and streams go by; raises ``RuntimeError`` if a new version differs."""
     config = Config()
-    config.backlog = BACKLOG
-    config.accesslog = None
-    config.errorlog = None
-    config.include_server_header = False
-    config.include_date_header = False
-    # A full queue would stop the connection for as long as the application reads no body, and
-    # bodies are bounded before they come here.
+    config.accesslog = config.errorlog = None
+    # A full queue would stop the connection for as long as the application reads no body; what
+    # comes is bounded by the settings, and dropped once it is refused.
     config.max_app_queue_size = 0
+    if config.server_names or config.ssl_enabled:
+        raise RuntimeError("the HTTP server is not configured as needed")
     return config
-
-
-def assert_config(config: Config) -> None:
-    """Fail at start, not in the middle of a stream, when a library changed under us."""
-    expected: dict[str, Any] = {
-        "max_requests": None,
-        "max_app_queue_size": 0,
-        "server_names": [],
-        "include_server_header": False,
-    }
-    wrong = {k: getattr(config, k, None) for k, v in expected.items() if getattr(config, k) != v}
-    if wrong or config.ssl_enabled:
-        raise RuntimeError(f"the HTTP server is not configured as needed: {wrong}")
 
 
 class Listener:
@@ -93,7 +78,6 @@ class Listener:
         self._emptied = asyncio.Event()
         self._sock = sock
         self._config = hypercorn_config()
-        assert_config(self._config)
         self._context = WorkerContext(None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: Connections[Connection] = Connections(KEEP_ALIVE_S)
@@ -156,7 +140,6 @@ class Listener:
 
     async def close(self) -> None:
         """Stop accepting, let idle connections go, then end what is left after a short grace."""
-        await self._context.terminated.set()
         if self._server is not None:
             self._server.close()
         self._connections.close()

@@ -55,9 +55,8 @@ def declares_body(headers: Headers) -> bool:
 async def drain(receive: Receive) -> None:
     """Take and drop what is left of a body that was not wanted; after a while only beside.
 
-    Closing on unread bytes can reset the connection before the client saw its answer. And the
-    server waits for room in its queue, for ever, unless somebody takes what it has put there; so
-    the rest is taken until the connection is closed.
+    Closing on unread bytes can reset the connection before the client saw its answer; and what
+    comes would pile up, unless somebody takes it until the connection is closed.
     """
     rest = spawn("unread body", _drop(receive))
     try:

@@ -23,10 +23,10 @@ async def recount(lane: Lane) -> list[str]:
     mark = (await lane.ask(streamed=False)).headers["x-gateway-request-id"]
     query = "SELECT count(*) FROM turns WHERE id = ? AND status = 'completed'"
     await until(lambda: world.home.rows(query, mark)[0][0] == 1, "a request has no terminal row")
-    found = world.turns()
-    world.asked = world.rows_before + len(found)
-    await world.settle(len(found))
-    return [turn["status"] for turn in found if turn["id"] != mark]
+    count = len(world.turns())
+    world.asked = world.rows_before + count
+    await world.settle(count)
+    return [turn["status"] for turn in world.turns() if turn["id"] != mark]
 
 
 def text_of(answer: FrontAnswer) -> str:
