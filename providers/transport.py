@@ -39,6 +39,9 @@ upstream had taken the request, and sending it again would be a second, invisibl
 
 CLOSE_WAIT_S = 1.0
 
+_REST_BYTES = 64 * 1024
+"""What may follow the last word of an answer; beyond it the connection is not worth it."""
+
 
 class Monotonic(Protocol):
     """The part of a clock that the pool needs."""
@@ -117,6 +120,30 @@ class UpstreamResponse:
         conn, self._conn = self._conn, None
         if conn is not None:
             self._release(conn)
+
+    async def end(self, seconds: float) -> None:
+        """``aclose`` for an answer whose last word was read, although its body may not be over.
+
+        Some send the end of the body in a packet of its own. It is given ``seconds`` to come, so
+        that the connection can be kept.
+        """
+        loop = asyncio.get_running_loop()
+        latest, rest = loop.time() + seconds, 0
+        try:
+            while rest <= _REST_BYTES and await self.readable(latest - loop.time()):
+                data = await self.read()
+                if not data:
+                    break
+                rest += len(data)
+        except (ConnectionDropped, FramingError):
+            pass  # the answer was complete, and a connection like that is not kept
+        finally:
+            await self.aclose()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come: the body was read to its end, or closed."""
+        return self._conn is None or self._conn.is_reusable
 
     def close_now(self) -> None:
         """Close the socket at once; synchronous. Idempotent."""

@@ -75,9 +75,18 @@ class _Serving:
         """Whether the request is here to its end."""
 
     async def told(self, event: Event) -> None:
-        """What the stream says of its answer; nobody listens once it was given up."""
-        if self.connection.serving is self:
-            await self.connection.answer(self, event)
+        """What the stream says of its answer."""
+        await self.connection.answer(self.answer, event)
+
+    async def give_up(self) -> None:
+        """Tell the application, if it runs, that nobody takes or sends any more."""
+        # Also so that the two hold each other no longer, which only a collector would end.
+        self.stream.send = _to_nobody
+        await self.stream.handle(StreamClosed(_STREAM))
+
+
+async def _to_nobody(event: Event) -> None:
+    """What a stream says of an answer that was given up."""
 
 
 class Connection(TCPServer):
@@ -203,9 +212,9 @@ class Connection(TCPServer):
 
     # ------------------------------------------------------------------ writing
 
-    async def answer(self, serving: _Serving, event: Event) -> None:
+    async def answer(self, answer: Answer, event: Event) -> None:
         """Put on the wire what the stream of the request that is served says."""
-        kind, answer = type(event), serving.answer
+        kind = type(event)
         if kind is Body:
             self._send(answer.body(cast(Body, event).data))
             if self.writer.transport.get_write_buffer_size() > WRITE_ROOM:
@@ -251,10 +260,9 @@ class Connection(TCPServer):
             self.close()
 
     async def _give_up(self) -> None:
-        """Tell the application, if it runs, that nobody takes or sends any more."""
         serving, self.serving = self.serving, None
         if serving is not None:
-            await serving.stream.handle(StreamClosed(_STREAM))
+            await serving.give_up()
 
     async def _leave(self) -> None:
         """End the connection so that the client sees all of the last answer."""

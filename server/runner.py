@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, cast
 
+from server import heap
 from server.clock import Clock, SystemClock
 from server.gateway import Gateway
 from server.hardening import hardened
@@ -260,18 +260,18 @@ async def _serve(
         loop.add_signal_handler(number, stop.request)
     if not options.is_demo:
         loop.add_signal_handler(signal.SIGUSR1, stop.replaced.set)
-    gc.collect()
-    gc.freeze()
+    heap.settle()
     shown = spawn("front end", _shown(front, gateway, stop))
     idle = spawn("idle watch", _idle(gateway, stop)) if options.has_lease else None
     heirs = spawn("successor", _await_successor(gateway, stop, options, lock, idle))
+    tidy = spawn("heap", heap.keep(lambda: bool(gateway.services.active), gateway.clock))
     try:
         await _until_over(gateway, stop, options, heirs)
         left = len(gateway.services.active)
         stop.ended.set()
         await asyncio.wait({shown}, timeout=_FRONT_LEAVES_S)
     finally:
-        for task in (idle, shown, heirs):
+        for task in (idle, shown, heirs, tidy):
             if task is not None:
                 task.cancel()
         await gateway.stop()

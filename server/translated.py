@@ -37,6 +37,9 @@ from server.relay import (
 )
 from server.tasks import spawn
 
+END_S = 1.0
+"""How long the end of a body may come after its last event, so that the connection is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Translation:
@@ -97,7 +100,13 @@ class TranslatedRelay:
                 await self._whole(response)
         finally:
             self._exchange.keepalive = self._exchange.stop_reading = None
+            await self._leave(response)
+
+    async def _leave(self, response: UpstreamResponse) -> None:
+        if self._decoder is None or not self._decoder.is_done or response.is_over:
             await response.aclose()
+        else:
+            spawn("end of an answer", response.end(END_S))
 
     def _note_head(self, response: UpstreamResponse) -> None:
         self._watch.upstream_byte(self._clock.monotonic())

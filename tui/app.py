@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
@@ -13,6 +12,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 
+from server import heap
 from server.clock import Clock, SystemClock
 from server.engine import EngineClient
 from server.tasks import spawn
@@ -43,7 +43,7 @@ CROWD = 24
 """Requests in flight from which on every second painting is left out: the list then changes as a
 whole each time, and nobody reads it faster."""
 
-FREEZE_AFTER_S = 2.0
+SETTLED_AFTER_S = 2.0
 """When what the toolkit built for good is taken out of the garbage collector's sight."""
 
 _SCREENS: Mapping[str, type[GatewayScreen]] = {
@@ -56,12 +56,6 @@ _SCREENS: Mapping[str, type[GatewayScreen]] = {
 """What lies above the list of turns, by the name that ``action_go`` takes."""
 
 _log = logging.getLogger("sbgw.tui")
-
-
-def _freeze() -> None:
-    """A full collection walks every object there is, and holds the streams meanwhile."""
-    gc.collect()
-    gc.freeze()
 
 
 class QuitReason(StrEnum):
@@ -151,7 +145,7 @@ class GatewayApp(PaneActions, ThemedApp[QuitReason], inherit_bindings=False):
         self._bridge.start()
         if self._paint_s is not None:
             self.set_interval(self._paint_s, self._beat)
-            self.set_timer(FREEZE_AFTER_S, _freeze)
+            self.set_timer(SETTLED_AFTER_S, heap.settle)
 
     async def on_unmount(self) -> None:
         await self._shared.panes.close_all()

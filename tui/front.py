@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server import heap
 from server.clock import SystemClock
 from server.engine import EngineUnreachable
 from server.leases import LEASES_FOLDER, Leases
@@ -171,9 +172,11 @@ async def watch(loaded: Loaded, find: Find, *, is_here: bool) -> None:
 
         for number in numbers:
             loop.add_signal_handler(number, leave)
+        tidy = spawn("heap", heap.keep(lambda: False, clock))
         try:
             await app.run_async()
         finally:
+            tidy.cancel()
             for number in numbers:
                 loop.remove_signal_handler(number)
     except EngineUnreachable as error:

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 from fake_clock import FakeClock
 from scripted_upstream import (
+    Peer,
     Script,
     ScriptedUpstream,
     chunk,
     close,
+    hang,
     head,
     in_turn,
     pause,
@@ -343,6 +345,39 @@ async def test_half_read_body_closes_the_connection(transport: Transport) -> Non
         await response.aclose()
         await upstream.all_gone()
         assert transport.open_connections == 0
+
+
+@pytest.mark.parametrize(
+    ("rest", "kept"),
+    [
+        (send(chunk(b"")), 1),
+        (send(chunk(b": bye") + chunk(b""), split=[3]), 1),
+        (send(b"no chunk"), 0),
+        (close(), 0),
+        (hang(), 0),
+        (steps(*[send(chunk(b"x" * 8192))] * 64, hang()), 0),
+    ],
+    ids=["its end", "more and its end", "nonsense", "nothing", "silence", "too much"],
+)
+async def test_the_end_of_a_body_may_come_in_a_packet_of_its_own(
+    transport: Transport, rest: Script, kept: int
+) -> None:
+    answer = send(head(200, [(b"Transfer-Encoding", b"chunked")]) + chunk(b"last word"))
+    may_go_on = asyncio.Event()
+
+    async def after(peer: Peer) -> None:
+        await may_go_on.wait()
+        await rest(peer)
+
+    async with ScriptedUpstream(steps(answer, after)) as upstream:
+        response = await get(transport, upstream)
+        assert await response.read() == b"last word"
+        assert not response.is_over
+        ended = asyncio.ensure_future(response.end(0.2))
+        may_go_on.set()
+        await ended
+        assert response.is_over
+        assert transport.idle_connections == kept
 
 
 async def test_idle_connections_expire() -> None:

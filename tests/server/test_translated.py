@@ -92,6 +92,31 @@ async def test_a_shutdown_ends_it_in_the_clients_own_words(
     assert REPLY.text.startswith(told.text)
 
 
+@clients
+async def test_a_connection_is_kept_although_its_last_bytes_come_late(
+    client: Protocol, provider: Protocol, tmp_path: Path
+) -> None:
+    """The client has the whole answer before the vendor's framing of it ends."""
+    gate = asyncio.Event()
+
+    async def late(peer: Any) -> None:
+        await gate.wait()
+        await send(chunk(b""))(peer)
+
+    answer = send(SSE_HEAD + b"".join(map(chunk, events(provider, REPLY))))
+    async with pair_world(tmp_path / "h", client, provider, steps(answer, late)) as pair:
+        for _ in range(2):
+            got = await pair.gateway.ask(target=TARGETS[client], body=body_of(pair))
+            assert read_stream(client, got.body).text == REPLY.text
+            gate.set()
+            transport = pair.gateway.gateway.services.upstreams[pair.name].transport
+            async with asyncio.timeout(10):
+                while not transport.idle_connections:
+                    await asyncio.sleep(0)
+            gate.clear()
+        assert transport.open_connections == 1
+
+
 async def test_what_the_provider_does_not_count_is_marked_as_estimated(tmp_path: Path) -> None:
     found = [event for event in events(C, REPLY) if b'"usage"' not in event]
     async with pair_world(tmp_path / "h", M, C, sse(found)) as pair:

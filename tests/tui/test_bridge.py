@@ -136,6 +136,34 @@ async def test_a_tick_folds_a_bounded_number_of_events(
     await bridge.close()
 
 
+async def test_between_two_ticks_the_rest_of_a_flood_is_folded_in_small_pieces(
+    engine: FakeEngine, clock: FakeClock
+) -> None:
+    bridge, state = await started(engine, clock)
+    flood = bridging.EVENTS_PER_TICK + 3 * bridging.CATCH_UP_EVENTS - 1
+    for _ in range(flood):
+        engine.open()
+    bridge.tick()
+    seen = [len(state)]
+    for _ in range(4):
+        await clock.advance(bridging.CATCH_UP_S)
+        seen.append(len(state))
+    piece = bridging.CATCH_UP_EVENTS
+    first = bridging.EVENTS_PER_TICK
+    assert seen == [first, first + piece, first + 2 * piece, flood, flood]
+    await bridge.close()
+
+
+async def test_closing_ends_the_catching_up(engine: FakeEngine, clock: FakeClock) -> None:
+    bridge, state = await started(engine, clock)
+    for _ in range(2 * bridging.EVENTS_PER_TICK):
+        engine.open()
+    bridge.tick()
+    await bridge.close()
+    await clock.advance(10 * bridging.CATCH_UP_S)
+    assert len(state) == bridging.EVENTS_PER_TICK
+
+
 async def test_a_huge_backlog_is_replaced_by_a_snapshot(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
