@@ -259,6 +259,8 @@ class Attempts:
             if await _is_complete(relay, error):
                 self._health.record(leave, Outcome.SUCCESS)
                 return None
+            # Its words may come from the system or the provider; they are kept, and told.
+            error.args = (exchange.inbound.access.redact(str(error)),)
             attempt.outcome, attempt.error = error.code, str(error)[:300]
             failure = Failure(leg, judge_error(error), error=error)
         except BaseException:
@@ -300,7 +302,7 @@ class Attempts:
         watch.first_byte_at = watch.terminal_at = None
         watch.is_stream = turn.stream
         exchange.takes_events = True
-        exchange.last_words = None
+        exchange.last_words = exchange.conclude = None
         return attempt
 
     def _relay(self, run: Run, leg: Leg, attempt: Attempt) -> NativeRelay | TranslatedRelay:

@@ -54,7 +54,13 @@ def stopping(headers: Headers) -> Headers:
 
 
 async def break_off(exchange: Exchange, fault: Fault) -> None:
-    """End a started answer with its protocol's error event; one that takes none is cut."""
+    """End a started answer with its protocol's error event; one that takes none is cut.
+
+    An answer of which the client has the end already is one: nobody expects words after those.
+    """
+    if exchange.conclude is not None and exchange.conclude():
+        await exchange.sink.finish()
+        return
     exchange.turn.status = Status.PARTIAL
     if not exchange.takes_events or exchange.last_words is None:
         return

@@ -143,6 +143,8 @@ class Exchange:
         """Sends the protocol's keep-alive; set while a stream is committed."""
         self.last_words: Callable[[Fault], bytes] | None = None
         """Ends a committed stream that will not be completed, in its protocol's own way."""
+        self.conclude: Callable[[], bool] | None = None
+        """Records the committed stream as the whole answer it is; ``False`` where it is none."""
         self.stop_reading: Callable[[], None] | None = None
         """Closes the upstream's side of a complete answer; set while a stream is read."""
         self.expire: Callable[[Verdict], None] | None = None
@@ -157,7 +159,8 @@ class Exchange:
         much to do then.
         """
         self.sink.before_start = self.sink.before_end = None
-        self.keepalive = self.stop_reading = self.last_words = self.expire = None
+        self.keepalive = self.stop_reading = self.expire = None
+        self.last_words = self.conclude = None
 
     def tick(self, now: float) -> None:
         """Let the timers act; called by the gateway's ticker about once a second."""

@@ -9,13 +9,14 @@ own keep-alive and error events to be put between the upstream's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 
 import msgspec
 from msgspec import structs
 
 from providers.coding import BadCoding, TooLarge, decode_body
-from providers.errors import ConnectionDropped, UpstreamError
+from providers.errors import ConnectionDropped, FramingError, UpstreamError
 from providers.faults import Fault
 from providers.protocols.anthropic.response import ResponseFacts
 from providers.protocols.dialects import DIALECTS
@@ -130,6 +131,7 @@ class NativeRelay:
         thinks = bool(self._turn.features.get("thinking"))
         tap = tap_for(self._turn.protocol, thinking=thinks)
         self._exchange.last_words = lambda fault: last_words(tap, fault, front_of(self._turn))
+        self._exchange.conclude = partial(self._conclude, tap)
         try:
             await self._pump(response, tap)
             await self._end_of_stream(response, tap)
@@ -168,8 +170,9 @@ class NativeRelay:
                     self._attempt.bytes_down += len(ready)
                 turn.bytes_down = sink.bytes_sent
                 turn.output_estimate = tap.output_chars // 4
-        except ConnectionDropped:
-            if tap.terminal is None and not getattr(tap, "may_end", False):
+        except (ConnectionDropped, FramingError) as error:
+            is_end = isinstance(error, ConnectionDropped) and getattr(tap, "may_end", False)
+            if tap.terminal is None and not is_end:
                 raise
 
     def _refuse_error_event(self, tap: Tap) -> None:
@@ -206,13 +209,20 @@ class NativeRelay:
             tail = await self._commit(response) + tail
         if tail:
             await self._sink.write(tail)
+        self._conclude(tap)
+        await self._sink.finish()
+
+    def _conclude(self, tap: Tap) -> bool:
+        """Record a stream that was relayed to its end; ``False`` when it has none."""
+        if tap.terminal is None:
+            return False
         self._note_answer(tap)
         self._settle(Status.COMPLETED if tap.terminal is Terminal.STOP else Status.ERROR)
-        if tap.error is not None:
-            self._turn.error_type = self._redact(tap.error.type)
-            self._turn.error_message = self._redact(tap.error.message)[:300]
+        error, redact = tap.error, self._redact
+        self._turn.error_type = redact(error.type) if error else None
+        self._turn.error_message = redact(error.message)[:300] if error else None
         self._attempt.outcome = "success" if tap.terminal is Terminal.STOP else "error_event"
-        await self._sink.finish()
+        return True
 
     async def _commit(self, response: UpstreamResponse) -> bytes:
         """Send the status line; gives the events held until now."""

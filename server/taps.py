@@ -108,6 +108,7 @@ class _EventHead(msgspec.Struct):
     error: Any = None
     choices: Any = None
     response: Any = None
+    item: msgspec.Raw = msgspec.Raw(b"")
 
 
 _head = msgspec.json.Decoder(_EventHead)
@@ -130,6 +131,8 @@ class OpenAiTap:
         self.semantic_events = 0
         self._announced: dict[str, Any] | None = None
         """The response object of the Responses API, as the client knows it."""
+        self._items: list[msgspec.Raw] = []
+        """Of its output, those that are complete."""
         self._sequence = -1
 
     def feed(self, data: bytes) -> bytes:
@@ -146,12 +149,13 @@ class OpenAiTap:
     def end(self) -> bytes:
         """See ``Tap``."""
         tail = self._splitter.end()
-        told = self._announced, self._sequence
+        told, items = (self._announced, self._sequence), len(self._items)
         if tail:
             self._read(tail)
         if self.terminal is None:
             # An answer that broke off ends with what the client was given, which this is not.
             self._announced, self._sequence = told
+            del self._items[items:]
         if self.may_end and self.terminal is None:
             self.terminal = Terminal.STOP
         if not self._decoder.is_done:
@@ -236,14 +240,17 @@ class OpenAiTap:
                 self._announced = head.response
         else:
             self._has_begun = True
+            if head.type == "response.output_item.done" and bytes(head.item):
+                self._items.append(head.item.copy())
         if isinstance(head.sequence_number, int):
             self._sequence = head.sequence_number
 
     def break_off(self, fault: Fault, front: Front) -> bytes:
-        """The protocol's error event; in Responses it must be about the response announced."""
+        """The protocol's error event; in Responses it is about the response announced."""
         if self._announced is None:
             return self._dialect.encoder(front).encode(events.Failed(fault))
-        response = self._announced | {"status": "failed", "error": failure(fault)}
+        more = {"status": "failed", "error": failure(fault), "output": self._items}
+        response = self._announced | more
         data = {
             "type": "response.failed",
             "sequence_number": self._sequence + 1,

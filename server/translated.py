@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -139,6 +140,7 @@ class TranslatedRelay:
         self._decoder = decoder
         self._exchange.stop_reading = response.close_now
         self._exchange.last_words = lambda fault: self._encoder.encode(Failed(fault))
+        self._exchange.conclude = partial(self._conclude, decoder)
         self._watch.is_stream = True
         watch, clock, turn = self._watch, self._clock, self._turn
         try:
@@ -164,7 +166,16 @@ class TranslatedRelay:
         if not decoder.is_done:
             await self._give(decoder.end())
         self._note(decoder.model, decoder.usage, decoder.output_chars)
-        await self._finish()
+        self._settle()
+        await self._sink.finish()
+
+    def _conclude(self, decoder: StreamDecoder) -> bool:
+        if not self._encoder.is_done:
+            return False
+        self._note(decoder.model, decoder.usage, decoder.output_chars)
+        self._turn.error_type = self._turn.error_message = None
+        self._settle()
+        return True
 
     async def end_without_last_word(self) -> bool:
         """End a stream that went silent although its answer is complete; whether it was.
@@ -230,7 +241,7 @@ class TranslatedRelay:
         if not self._encoder.is_done:
             spawn("keep-alive", self._sink.write(self._encoder.keepalive))
 
-    async def _finish(self) -> None:
+    def _settle(self) -> None:
         turn = self._turn
         if self.fault is None:
             turn.status = Status.COMPLETED
@@ -240,7 +251,6 @@ class TranslatedRelay:
             turn.error_type = self.fault.kind.value
             turn.error_message = self._redact(self.fault.message)[:300]
             self._attempt.outcome = "error_event"
-        await self._sink.finish()
 
     # ------------------------------------------------------------------ whole
 
@@ -254,7 +264,8 @@ class TranslatedRelay:
         self._note(answer.model, answer.usage, sum(len(str(part)) for part in answer.parts))
         if translation.request.stream:
             await self._give(unfold(answer))
-            await self._finish()
+            self._settle()
+            await self._sink.finish()
             return
         turn.tool_calls = len(answer.tool_calls)
         turn.stop_reason = answer.stop.value

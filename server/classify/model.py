@@ -1,8 +1,8 @@
 """The trained model: weights by bucket, read from one file, and the sums they give.
 
 The file holds a line of JSON (layout and calibration), then one signed byte for each bucket and
-output. It is written by ``server.classify.training.train`` and is the same, byte for byte, whenever
-that is run on the same corpus.
+output. It is written by ``server.classify.training.train`` and is the same whenever that is run on
+the same corpus, but for a weight here and there that another mathematical library rounds otherwise.
 """
 
 from __future__ import annotations

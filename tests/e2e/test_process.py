@@ -41,7 +41,7 @@ from server.settings_file import load
 
 STREAM = (b"Content-Type", b"text/event-stream")
 CHUNKED = (b"Transfer-Encoding", b"chunked")
-FIRST = TEXT
+FIRST = TEXT.removesuffix(MESSAGE_STOP)
 LAST = MESSAGE_STOP
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells or lets do this")
 SECRETS = ("sk-ant-in-the-environment", "gsk-in-the-env-file", "a-gateway-key-of-my-own")

@@ -6,6 +6,7 @@ python tests/soak/figures.py cancels 500            ms until the vendor's connec
 python tests/soak/figures.py failover 300           ms added by a vendor that fails, p50 and p95
 python tests/soak/figures.py down 3000              answered with the first vendor down
 python tests/soak/figures.py shedding 500           ms until a refusal because of the load
+python tests/soak/figures.py goodput 60             served at four times the load, of what fits
 python tests/soak/figures.py drain 5                streams that a stop lets end
 python tests/soak/figures.py all                    all of these
 
@@ -241,6 +242,7 @@ FIGURES: Mapping[str, tuple[int, Callable[[int, Report], Awaitable[None]]]] = {
     "failover": (300, failover),
     "down": (3_000, pressure.down),
     "shedding": (500, pressure.shedding),
+    "goodput": (60, pressure.goodput),
     "drain": (5, pressure.drain),
 }
 

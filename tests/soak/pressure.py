@@ -1,6 +1,6 @@
 """Figures under pressure: a vendor that is down, more clients than places, a stop in the middle.
 
-``figures.py`` runs them: ``down``, ``shedding`` and ``drain``.
+``figures.py`` runs them: ``down``, ``shedding``, ``goodput`` and ``drain``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from tests.soak._vendor import CLIENTS, REPLY, SSE_HEAD, Crowd, Vendor, judge, n
 from tests.soak.soak import Report, settings
 
 PLACES = 20
+OVERLOAD = 4
+"""Times as many requests as there is room for."""
 
 
 @asynccontextmanager
@@ -94,6 +96,74 @@ async def shedding(count: int, report: Report) -> None:
         f"= {PLACES}",
         set(ended) == {"good"},
     )
+
+
+async def goodput(seconds: int, report: Report) -> None:
+    """Four times as many requests as can be served: those who are let in notice nothing."""
+    places = f"max_in_flight = {PLACES}\nmax_waiting = {PLACES // 2}"
+    async with _world(lambda urls: settings_of("native", urls), places) as world:
+        lane = Lane(world, M, M, "anthropic")
+        lane.upstream.script = Vendor(random.Random(1), share=0.0, pause_s=0.03)
+        peak, calm = await _as_many_as_fit(lane, seconds / 4)
+        good, let_in, refused, strange = await _more_than_fit(lane, OVERLOAD * peak, seconds)
+    share = 100 * good / peak
+    print(f"  {peak:.0f} a second fit; let in {len(let_in):,}, refused {len(refused):,}")
+    report.add("served under four times the load, of what fits, %", share, ">= 90", share >= 90)
+    slower = share_of(let_in, 0.99) / share_of(calm, 0.99)
+    report.add("p99 of those let in, times that without pressure", slower, "<= 2", slower <= 2)
+    worst = share_of(refused, 0.99)
+    report.add("a refusal meanwhile, p99, ms", worst, "<= 50", worst <= 50)
+    report.add("answers that are neither whole nor a refusal", strange, "= 0", strange == 0)
+
+
+async def _timed(lane: Lane) -> tuple[RawCall, float]:
+    begun = now()
+    body = lane.body(streamed=True)
+    call = await RawCall(lane.world.gateway.port, body, TARGETS[M], key=GATEWAY_KEY).run()
+    return call, 1000 * (now() - begun)
+
+
+async def _as_many_as_fit(lane: Lane, seconds: float) -> tuple[float, list[float]]:
+    """Whole answers a second with every place taken all the time, and how long each took, ms."""
+    took: list[float] = []
+    begun = now()
+
+    async def client() -> None:
+        while now() - begun < seconds:
+            call, ms = await _timed(lane)
+            assert judge(lane, call, streamed=True) == "good"
+            took.append(ms)
+
+    await asyncio.gather(*(client() for _ in range(PLACES)))
+    return len(took) / (now() - begun), took
+
+
+async def _more_than_fit(
+    lane: Lane, per_s: float, seconds: float
+) -> tuple[float, list[float], list[float], int]:
+    """Whole answers a second, ms of those and of refusals, and how many were neither."""
+    let_in: list[float] = []
+    refused: list[float] = []
+    strange = 0
+    begun = now()
+
+    async def client() -> None:
+        nonlocal strange
+        call, ms = await _timed(lane)
+        if call.status == 503 and "retry-after" in call.headers:
+            refused.append(ms)
+        elif judge(lane, call, streamed=True) == "good":
+            let_in.append(ms)
+        else:
+            strange += 1
+
+    tasks: list[asyncio.Task[None]] = []
+    while (passed := now() - begun) < seconds:
+        while len(tasks) < passed * per_s:
+            tasks.append(asyncio.get_running_loop().create_task(client()))
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*tasks)
+    return len(let_in) / (now() - begun), let_in, refused, strange
 
 
 async def drain(rounds: int, report: Report) -> None:
