@@ -33,6 +33,16 @@ class Upstream:
     at_login: Upstream | None = field(default=None, repr=False)
     """The vendor's other address, which alone takes its subscription logins."""
 
+    @property
+    def takes_clients(self) -> bool:
+        """Whether a client's own credential is passed on to it."""
+        return self.protocol is Protocol.MESSAGES and self.credentials != "key"
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether anything can be sent there: with a key of ours, or the client's own."""
+        return self.own_credential is not None or self.takes_clients
+
     def paid_by(self, payer: Payer) -> Upstream:
         """Where requests go that ``payer`` is billed for."""
         return self.at_login if payer is Payer.LOGIN and self.at_login is not None else self

@@ -38,6 +38,7 @@ from server.instance import is_nonce, proof
 from server.interrupt import Draining
 from server.ledger import Ledger, LedgerError, LedgerReader, LedgerState
 from server.ledger_retention import keep_small
+from server.ledger_state import StartReport
 from server.limits import plans
 from server.listen import Listener
 from server.log_ring import LogRing
@@ -255,8 +256,8 @@ class Gateway:
         """The application that the listener serves."""
         return self._edge
 
-    async def start(self, sock: socket.socket) -> None:
-        """Open the ledger and serve on ``sock``."""
+    async def start(self, sock: socket.socket) -> StartReport:
+        """Open the ledger and serve on ``sock``; how the ledger was found."""
         ledger = self.services.ledger
         self._loop = asyncio.get_running_loop()
         logging.getLogger(ROOT).addHandler(self._log_ring)
@@ -276,6 +277,7 @@ class Gateway:
         self._tasks.append(spawn("retention", self._keep_ledger_small()))
         self._tasks.append(spawn("captures", self.services.capture.keep_small()))
         self._tasks.append(spawn("warm", asyncio.to_thread(self._warm)))
+        return report
 
     def _seed_evidence(self, reader: LedgerReader) -> None:
         midnight = local_day(self.clock.time())[0]

@@ -270,8 +270,6 @@ class Writer:
         if aside is not None:
             self._notice = f"the ledger was damaged; it was moved to {aside} and a new one begun"
             _log.error("%s", self._notice)
-        for other in recovery.others_alive:
-            _log.warning("process %d has this ledger open too", other.pid)
         if recovery.migrated_from is not None:
             _log.info("the ledger was brought up to date from schema %d", recovery.migrated_from)
         self._report = StartReport(

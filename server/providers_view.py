@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from providers.types import Protocol
 from server.health import Health
 from server.probe import Prober
 from server.services import Services
@@ -27,8 +26,7 @@ class ProvidersView:
         upstream = self._services.upstreams[name]
         stats = self._services.stats.provider_stats(name)
         has_key = upstream.own_credential is not None
-        takes_clients = upstream.protocol is Protocol.MESSAGES and upstream.credentials != "key"
-        configured = has_key or takes_clients
+        configured = upstream.is_configured
         status = stats["status"] if configured else "needs_key"
         probe = self._prober.last.get(name)
         return stats | {
@@ -37,7 +35,7 @@ class ProvidersView:
             "base_url": upstream.base_url,
             "configured": configured,
             "key_env": upstream.api_key_env,
-            "credential": "our key" if has_key else "the client's" if takes_clients else "none",
+            "credential": "our key" if has_key else "the client's" if configured else "none",
             "status": status,
             **self._health.as_json(name),
             **self._services.bulkhead.at_json(name),

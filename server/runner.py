@@ -168,7 +168,7 @@ async def _succeed(
         gateway = _build(
             loaded, env=env, secret=_secret(loaded.paths), instance=lock.instance, clock=clock
         )
-        await _start(gateway, inherited.sock)
+        await _start(gateway, inherited.sock, predecessors=1)
         await asyncio.to_thread(inherited.claim)
     except BaseException as error:
         # The old gateway goes on and holds this lock too, so its line must stay.
@@ -235,12 +235,15 @@ def _build(loaded: Loaded, **parts: Any) -> Gateway:
         raise CannotStart(str(error), Exit.USAGE) from error
 
 
-async def _start(gateway: Gateway, sock: socket.socket) -> None:
+async def _start(gateway: Gateway, sock: socket.socket, predecessors: int = 0) -> None:
     try:
-        await gateway.start(sock)
+        report = await gateway.start(sock)
     except LedgerError as error:
         sock.close()
         raise CannotStart(str(error), Exit.USAGE) from error
+    if len(report.others_alive) > predecessors:
+        pids = ", ".join(str(other.pid) for other in report.others_alive)
+        _log.warning("others have this ledger open too: %s", pids)
 
 
 def _bind(host: str, port: int) -> socket.socket:

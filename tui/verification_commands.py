@@ -54,6 +54,8 @@ def live(ctx: click.Context, kind: str, for_s: float | None, canary: bool, off: 
     if not off:
         # Who gets text from now on: going live is never silent about that.
         say(f"its text may go to {', '.join(done['targets']) or 'nobody: its list is baseline'}")
+        if done["without_key"]:
+            say(f"without a key, so passed over: {', '.join(done['without_key'])}")
         for line in evidence(done["verification"]) or ["no answer of its candidates was compared"]:
             say(line)
     click.echo(done["rung"])

@@ -103,7 +103,7 @@ class VerificationCommands:
         if for_s is not None:
             lease = self._ladder.lend(name, float(for_s), source)
             said = f"{name} is live and comes back by itself."
-            return self._done(name, said, lease.until, persisted=False, reason=None)
+            return self._done(name, Rung.LIVE, said, lease.until)
         return await self._keep(name, Rung(rung), source)
 
     async def _keep(self, name: str, rung: Rung, source: str) -> CommandResult:
@@ -126,25 +126,48 @@ class VerificationCommands:
             said += " It counts once shadow is off."
         elif rung is Rung.VERIFY and not self._services.settings.verification.consent:
             said += " Nothing is compared before you consent: sbgw-tui verify on."
-        data = kept.data
-        return self._done(name, said, None, persisted=data["persisted"], reason=data["reason"])
+        if reason := kept.data["reason"]:
+            said += f" Not kept: {reason}."
+        return self._done(name, rung, said, None, kept.data["persisted"], reason)
 
     def _done(
-        self, name: str, said: str, until: float | None, *, persisted: bool, reason: str | None
+        self,
+        name: str,
+        asked: Rung,
+        said: str,
+        until: float | None,
+        persisted: bool = False,
+        reason: str | None = None,
     ) -> CommandResult:
-        if reason:
-            said += f" Not kept: {reason}."
         entries = [e for e in self._ladder.as_json() if name in (e["kind"], e["route"])]
+        targets = self._targets(name)
+        without_key = self._without_key(targets)
+        if asked in (Rung.LIVE, Rung.CANARY) and len(without_key) == len(targets) > 0:
+            said += (
+                f" Nothing moves until one of them has a key (sbgw-tui init): "
+                f"{', '.join(dict.fromkeys(without_key.values()))}."
+            )
         data = {
             "name": name,
             "rung": self._ladder.rung_of(name).value,
             "until": until,
             "persisted": persisted,
             "reason": reason,
-            "targets": self._targets(name),
+            "targets": targets,
+            "without_key": list(without_key),
             "verification": entries,
         }
         return CommandResult(True, said, data)
+
+    def _without_key(self, targets: list[str]) -> dict[str, str]:
+        """Those of ``targets`` that cannot take anything, each with its provider."""
+        upstreams = self._services.upstreams
+        providers = {target: target.partition("/")[0] for target in targets}
+        return {
+            target: name
+            for target, name in providers.items()
+            if name not in upstreams or not upstreams[name].is_configured
+        }
 
     def _targets(self, name: str) -> list[str]:
         """Who may get its text."""

@@ -256,6 +256,7 @@ async def test_restart_refuses_nobody_and_running_answers_end_in_the_old(tmp_pat
                 "the record has not both turns",
             )
             assert json.loads(home.quick("status", "--json").out)["ledger"] == "ok"
+            assert "ledger open too" not in home.quick("logs").out
 
 
 @pytest.mark.faults

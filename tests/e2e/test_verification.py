@@ -12,7 +12,7 @@ import pytest
 from agent_bodies import main_turn, user
 from failover_world import AGENT, World, failover_world, title
 from fake_clock import FakeClock
-from live_gateway import Answer
+from live_gateway import Answer, live_gateway
 from scripted_upstream import Script, ScriptedUpstream, pause, respond, sse, steps
 from vendor_replies import Call, Reply, answering, stream, whole
 
@@ -314,6 +314,23 @@ async def test_consent_can_be_taken_back_over_http_at_once(tmp_path: Path) -> No
 
 
 # ---------------------------------------------------------------------- the ladder
+
+
+async def test_going_live_without_a_key_says_that_nothing_moves(tmp_path: Path) -> None:
+    async with live_gateway(tmp_path, "http://127.0.0.1:9", settings=SHADOW) as gateway:
+        for rung, for_s in (("live", None), ("live", 20), ("canary", None)):
+            asked = {"rung": rung} | ({"for_s": for_s} if for_s else {})
+            told = (await gateway.ask("PUT", "/verification/title", body=asked)).json
+            assert told["without_key"] == told["targets"] == ["groq"]
+            assert "Nothing moves until one of them has a key" in told["message"]
+            assert "groq" in told["message"]
+        taken = await gateway.ask("PUT", "/verification/title", body={"rung": "observe"})
+        assert "key" not in taken.json["message"]
+    key = {"GROQ_API_KEY": "gsk_groq"}
+    async with live_gateway(tmp_path, "http://127.0.0.1:9", settings=SHADOW, env=key) as gateway:
+        told = (await gateway.ask("PUT", "/verification/title", body={"rung": "live"})).json
+        assert told["without_key"] == []
+        assert "key" not in told["message"]
 
 
 async def test_live_for_a_while_moves_one_kind_in_spite_of_shadow_and_comes_back(
