@@ -67,7 +67,7 @@ name is still served [provider, probe: PROBE].
 
 ``set_rung(name, rung, for_s=None, source)`` how far a kind or class goes, kept; ``live`` is live at
 once, in spite of shadow, and with ``for_s`` seconds it comes back by itself [name, rung, until,
-persisted, reason, targets, verification]; ``set_consent(consent, remember=True, source)`` whether
+persisted, reason, targets, without_key, verification]; ``set_consent(consent, remember=True, source)`` whether
 answers are compared [verifier, persisted, reason]; ``ladder()`` [verifier, shadow, verification,
 moves: newest first].
 
