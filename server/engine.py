@@ -67,9 +67,9 @@ name is still served [provider, probe: PROBE].
 
 ``set_rung(name, rung, for_s=None, source)`` how far a kind or class goes, kept; ``live`` is live at
 once, in spite of shadow, and with ``for_s`` seconds it comes back by itself [name, rung, until,
-persisted, reason, targets, without_key, verification]; ``set_consent(consent, remember=True, source)`` whether
-answers are compared [verifier, persisted, reason]; ``ladder()`` [verifier, shadow, verification,
-moves: newest first].
+persisted, reason, targets, without_key: targets that cannot take anything, verification];
+``set_consent(consent, remember=True, source)`` whether answers are compared [verifier, persisted,
+reason]; ``ladder()`` [verifier, shadow, verification, moves: newest first].
 
 ``PROBE`` is the latest check: ``ok outcome message at latency_s models[{model served
 replacement}]``, ``outcome`` being ``ok no_list no_key refused failing unreachable offline``.
